@@ -13,10 +13,12 @@
 )]
 
 pub mod inspect;
+pub mod keyring;
 pub mod keystore;
 mod log_writer;
 pub mod logging;
 pub mod users;
+mod utc;
 mod version;
 
 use std::error::Error;
@@ -31,6 +33,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use self::inspect::InspectArguments;
+use self::keyring::KeyringArguments;
 use self::keystore::KeystoreArguments;
 use self::users::UsersArguments;
 use crate::config::{Config, Executors, Overrides};
@@ -74,6 +77,7 @@ enum Command {
         overrides: OverrideArguments,
     },
     Keystore(KeystoreArguments),
+    Keyring(KeyringArguments),
     Users(UsersArguments),
     Inspect(InspectArguments),
 }
@@ -100,9 +104,9 @@ pub const EXIT_FAILURE: u8 = 1;
 /// A mistake in arguments or configuration.
 pub const EXIT_USAGE: u8 = 2;
 
-/// Keys that a command of `keystore` has at a time: those derived from the master key, and one KEK. One page holds
-/// more.
-const KEYSTORE_KEYS: usize = 16;
+/// Keys that a command of `keystore` or `keyring` has at a time: those derived from the master keys of the keystores
+/// that a configuration names, one KEK, and a stable key with its copies. One page holds more.
+const COMMAND_KEYS: usize = 64;
 
 /// Where the program speaks.
 pub struct Streams<'s> {
@@ -143,6 +147,16 @@ where
             protect_keys(streams.err);
             finish(keystore::run(&arguments, streams.out), streams.err)
         }
+        Command::Keyring(arguments) => {
+            protect_keys(streams.err);
+            match keyring::run(&arguments, streams.out) {
+                Err(keyring::KeyringCommandError::Config(errors)) => {
+                    say(streams.err, format_args!("{errors}\n"));
+                    EXIT_USAGE
+                }
+                done => finish(done, streams.err),
+            }
+        }
         Command::Users(arguments) => finish(users::run(&arguments, streams.out), streams.err),
         Command::Inspect(arguments) => {
             finish(inspect::run(&arguments, streams.out, streams.err), streams.err)
@@ -163,7 +177,7 @@ fn finish(done: Result<(), impl Display>, err: &mut dyn Write) -> u8 {
 /// Before any secret is read, as for `run`: master keys and KEKs are in memory that is neither swapped out nor dumped.
 fn protect_keys(err: &mut dyn Write) {
     let forbidden = memory::forbid_core_dumps();
-    if !memory::initialise(KEYSTORE_KEYS).is_complete() || !forbidden {
+    if !memory::initialise(COMMAND_KEYS).is_complete() || !forbidden {
         say(
             err,
             "sealwire: warning: the kernel does not protect key memory fully: raise the memlock limit (ulimit -l)\n",

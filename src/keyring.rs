@@ -8,8 +8,8 @@
 //! ```
 //!
 //! - KEYRING-1: a hostile file costs bounded memory and time, and never panics.
-//! - KEYRING-2: a key is used only once it was compared with what the keyring says of it: an id never stands for another
-//!   key than the one that it was made for.
+//! - KEYRING-2: a key is used only once it was compared with what the keyring says of it: an id never stands for
+//!   another key than the one that it was made for.
 //! - KEYRING-3: the stable key of a domain never changes, unless whoever changes it says that the topic is new.
 //! - stable keys are in clear only in a [`crate::crypto::SecretKey`].
 //!
@@ -39,7 +39,7 @@ pub use self::document::{FORMAT_VERSION, KEYRING_BYTES_MAX};
 pub use self::edit::Assigned;
 use crate::crypto::{CryptoError, KEY_CHECK_BYTES, SecretKey, key_check};
 use crate::durable_file::{self, FileError, FileIdentity, FileLock, Keeper};
-use crate::envelope::StableKeyId;
+use crate::envelope::{StableKeyId, WrappedDek};
 use crate::rules::{Matcher, MatcherError};
 
 /// Why a keyring could not be read, changed or written. The messages are for the operator and hold no secrets.
@@ -73,13 +73,19 @@ pub enum KeyringError {
     #[error(transparent)]
     Crypto(#[from] CryptoError),
     /// Not a name that a stable key can have.
-    #[error("{0:?} cannot name a stable key: 1 to 255 printable ASCII characters without spaces")]
+    #[error(
+        "{0:?} cannot name a stable key: 1 to 255 printable ASCII characters without spaces, and nothing that could be \
+         an id (8 hexadecimal digits)"
+    )]
     Name(String),
     /// There is such a key.
     #[error("the keyring has a stable key {0} already; choose another name")]
     KeyExists(String),
+    /// One new key in four thousand millions has the id of another one.
+    #[error("the new stable key happens to have the id of {0}; run the command again")]
+    IdExists(String),
     /// No key of this name or id.
-    #[error("the keyring has no stable key {0}; `list` shows what there is")]
+    #[error("the keyring has no stable key {0:?}; `sealwire keyring list` shows what there is")]
     KeyUnknown(String),
     /// What should match domains does not.
     #[error("{text:?} {source}")]
@@ -89,10 +95,31 @@ pub enum KeyringError {
         /// What is wrong with it.
         source: MatcherError,
     },
+    /// Longer than any domain.
+    #[error("a domain has 65535 bytes at most")]
+    DomainLength,
+    /// No pin takes the domain.
+    #[error(
+        "{0:?} has no stable key, so that nothing is sealed there: `sealwire keyring assign KEYRING {0} KEY`"
+    )]
+    NoPin(String),
+    /// A glob in front of another one could change the stable key of topics that nobody thinks of.
+    #[error(
+        "the pin {pin:?} takes all that {domain:?} does, with the stable key {key}: assign each new domain by its \
+         whole name; a pattern before it could change the key of topics that have records"
+    )]
+    Covered {
+        /// What a key was to be assigned to.
+        domain: String,
+        /// The key that it has.
+        key: StableKeyId,
+        /// By which pin.
+        pin: String,
+    },
     /// The domain has another stable key (KEYRING-3).
     #[error(
-        "{domain} has the stable key {key} already (pin {pin:?}), and a topic that has records must keep it: old and new \
-         ciphertext of one record key would be two keys to the log cleaner, and deleted data would come back. Read \
+        "{domain:?} has the stable key {key} already (pin {pin:?}), and a topic that has records must keep it: old and \
+         new ciphertext of one record key would be two keys to the log cleaner, and deleted data would come back. Read \
          docs/keys-of-records.md; if no topic of this domain has records yet, say --topic-is-new"
     )]
     Pinned {
@@ -166,11 +193,8 @@ impl Keyring {
     /// The stable key of a domain: that of the first pin that takes it. `None`: it has none.
     #[must_use]
     pub fn key_of(&self, domain: &str) -> Option<StableKeyId> {
-        self.pin_of(domain).map(Pin::key)
-    }
-
-    fn pin_of(&self, domain: &str) -> Option<&Pin> {
-        self.pins.iter().find(|pin| pin.domains.matches(domain))
+        let pin = self.pins.iter().find(|pin| pin.domains.matches(domain));
+        pin.map(Pin::key)
     }
 
     /// The key of this id.
@@ -225,6 +249,12 @@ impl KeyringKey {
     #[must_use]
     pub fn wrapped(&self) -> &[u8] {
         &self.wrapped
+    }
+
+    /// Under which KEK, as its wrapped form says, which anybody may have written.
+    #[must_use]
+    pub fn kek(&self) -> Option<WrappedDek<'_>> {
+        WrappedDek::parse(&self.wrapped).ok()
     }
 
     /// The key, as it was unwrapped, if it is this one (KEYRING-2).

@@ -77,8 +77,8 @@ pub trait Kms: Send + Sync {
     /// Any [`KmsError`] but `Malformed`.
     async fn generate_dek(&self, kek: &str) -> Result<GeneratedDek, KmsError>;
 
-    /// A key that exists, wrapped under the current version of `kek` as [`Kms::generate_dek`] wraps those that it makes:
-    /// what moves a stable key to another version or another KMS. The running proxy never calls it.
+    /// A key that exists, wrapped under the current version of `kek` as [`Kms::generate_dek`] wraps those that it
+    /// makes: what moves a stable key to another version or another KMS. The running proxy never calls it.
     ///
     /// # Errors
     /// Any [`KmsError`] but `Malformed`.

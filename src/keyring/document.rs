@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::edit::{check_name, pattern};
+use super::edit::{check_name, pattern, well_formed};
 use super::{Keyring, KeyringError, KeyringKey, Pin};
-use crate::envelope::{StableKeyId, WRAPPED_DEK_BYTES_MAX};
+use crate::envelope::StableKeyId;
 use crate::kms::keystore::json_fault;
 
 /// Largest keyring file, in bytes: some 30 000 keys.
@@ -156,11 +156,8 @@ impl KeyDocument {
         let id = id(&self.id)?;
         check_name(&self.name)?;
         let wrapped = STANDARD.decode(&self.wrapped).unwrap_or_default();
-        if wrapped.is_empty() || wrapped.len() > WRAPPED_DEK_BYTES_MAX {
-            return Err(format(format!(
-                "stable key {id}: wrapped must be 1 to {WRAPPED_DEK_BYTES_MAX} bytes in base64"
-            )));
-        }
+        let wrapped =
+            well_formed(&wrapped).map_err(|error| format(format!("stable key {id}: wrapped: {error}")))?;
         let check = STANDARD.decode(&self.check).unwrap_or_default();
         let check = check
             .try_into()
@@ -169,7 +166,7 @@ impl KeyDocument {
             id,
             name: self.name,
             created_unix_seconds: self.created_unix_seconds,
-            wrapped: wrapped.into(),
+            wrapped,
             check,
         })
     }

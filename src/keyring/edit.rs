@@ -2,7 +2,8 @@
 
 use super::{Keyring, KeyringError, KeyringKey, Pin};
 use crate::crypto::{SecretKey, key_check};
-use crate::envelope::{StableKeyId, WRAPPED_DEK_BYTES_MAX};
+use crate::envelope::domain::DOMAIN_BYTES_MAX;
+use crate::envelope::{StableKeyId, WrappedDek, WrappedDekError};
 use crate::rules::Matcher;
 
 /// What `assign` has come to.
@@ -15,10 +16,23 @@ pub enum Assigned {
 }
 
 impl Keyring {
+    /// Whether a new key could have this name.
+    ///
+    /// # Errors
+    /// [`KeyringError::Name`], [`KeyringError::KeyExists`].
+    pub fn check_new(&self, name: &str) -> Result<(), KeyringError> {
+        check_name(name)?;
+        match self.keys.iter().any(|key| key.name == name) {
+            true => Err(KeyringError::KeyExists(name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Adds `key`, which a KMS has just made and wrapped into `wrapped`.
     ///
     /// # Errors
-    /// [`KeyringError::Name`], [`KeyringError::KeyExists`], [`KeyringError::Crypto`].
+    /// [`KeyringError::Name`], [`KeyringError::KeyExists`], [`KeyringError::IdExists`], [`KeyringError::Format`],
+    /// [`KeyringError::Crypto`].
     pub fn add(
         &mut self,
         name: &str,
@@ -26,16 +40,16 @@ impl Keyring {
         wrapped: &[u8],
         created_unix_seconds: u64,
     ) -> Result<StableKeyId, KeyringError> {
-        check_name(name)?;
+        self.check_new(name)?;
         let id = StableKeyId::of_wrapped(wrapped);
-        if let Some(same) = self.keys.iter().find(|key| key.name == name || key.id == id) {
-            return Err(KeyringError::KeyExists(same.name.clone()));
+        if let Some(same) = self.key(id) {
+            return Err(KeyringError::IdExists(same.name.clone()));
         }
         self.keys.push(KeyringKey {
             id,
             name: name.to_owned(),
             created_unix_seconds,
-            wrapped: within_bounds(wrapped)?,
+            wrapped: well_formed(wrapped).map_err(|error| KeyringError::Format(error.to_string()))?,
             check: key_check(key, id.bytes())?,
         });
         self.changed();
@@ -56,7 +70,8 @@ impl Keyring {
     /// Gives `domain`, which may be a glob over domains, the stable key `key` (KEYRING-3).
     ///
     /// # Errors
-    /// [`KeyringError::Pattern`], [`KeyringError::KeyUnknown`], [`KeyringError::Pinned`].
+    /// [`KeyringError::Pattern`], [`KeyringError::DomainLength`], [`KeyringError::KeyUnknown`],
+    /// [`KeyringError::Pinned`], [`KeyringError::Covered`].
     pub fn assign(
         &mut self,
         domain: &str,
@@ -67,9 +82,9 @@ impl Keyring {
         if self.key(key).is_none() {
             return Err(KeyringError::KeyUnknown(key.to_string()));
         }
-        // A glob is a domain to itself: a pin that takes all of its domains takes it as well.
-        let taken_by = |pin: &Pin| pin.text == domain || pin.domains.matches(domain);
+        let taken_by = |pin: &Pin| pin.text == domain || pin.domains.covers(&domains);
         let place = self.pins.iter().position(taken_by);
+        let is_glob = is_glob(domain);
         let pin = Pin {
             text: domain.to_owned(),
             domains,
@@ -86,6 +101,13 @@ impl Keyring {
                 });
             }
             Some((_, before)) if before.text == domain => before.key = key,
+            Some((_, before)) if is_glob => {
+                return Err(KeyringError::Covered {
+                    domain: domain.to_owned(),
+                    key: before.key,
+                    pin: before.text.clone(),
+                });
+            }
             Some((place, _)) => {
                 // Further behind it would stand twice.
                 self.pins.retain(|pin| pin.text != domain);
@@ -104,7 +126,7 @@ impl Keyring {
         let known = self.keys.iter_mut().find(|key| key.id == id);
         let known = known.ok_or_else(|| KeyringError::KeyUnknown(id.to_string()))?;
         known.open(key)?;
-        known.wrapped = within_bounds(wrapped)?;
+        known.wrapped = well_formed(wrapped).map_err(|error| KeyringError::Format(error.to_string()))?;
         self.changed();
         Ok(())
     }
@@ -116,8 +138,10 @@ impl Keyring {
 
 /// What matches the domains of a pin.
 pub(super) fn pattern(text: &str) -> Result<Matcher, KeyringError> {
-    let is_glob = text.contains(['*', '?']);
-    let matcher = match is_glob {
+    if text.len() > DOMAIN_BYTES_MAX {
+        return Err(KeyringError::DomainLength);
+    }
+    let matcher = match is_glob(text) {
         true => Matcher::glob_of_any(text),
         false => Matcher::exact_of_any(text),
     };
@@ -127,20 +151,23 @@ pub(super) fn pattern(text: &str) -> Result<Matcher, KeyringError> {
     })
 }
 
+fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), KeyringError> {
-    let is_good =
-        (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_good = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
+        && name.parse::<StableKeyId>().is_err();
     match is_good {
         true => Ok(()),
-        false => Err(KeyringError::Name(name.to_owned())),
+        false => Err(KeyringError::Name(name.chars().take(NAME_BYTES_MAX).collect())),
     }
 }
 
-fn within_bounds(wrapped: &[u8]) -> Result<Box<[u8]>, KeyringError> {
-    match wrapped.len() {
-        1..=WRAPPED_DEK_BYTES_MAX => Ok(wrapped.into()),
-        bytes => Err(KeyringError::Format(format!("a wrapped key of {bytes} bytes"))),
-    }
+/// A wrapped key, within its bounds (ENV-60).
+pub(super) fn well_formed(wrapped: &[u8]) -> Result<Box<[u8]>, WrappedDekError> {
+    WrappedDek::parse(wrapped).map(|_| wrapped.into())
 }
 
 const NAME_BYTES_MAX: usize = 255;

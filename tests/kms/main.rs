@@ -9,6 +9,7 @@
 mod support;
 
 mod aws;
+mod keyring;
 mod probe;
 mod vault;
 

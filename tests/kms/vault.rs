@@ -21,7 +21,7 @@ use crate::support::fault_layer::{FaultLayer, LayerFault};
 use crate::support::openbao::OpenBao;
 
 /// Settings with a token that stands in a file of `server`'s folder.
-fn settings(server: &OpenBao, address: &str, token: &str) -> VaultSettings {
+pub(crate) fn settings(server: &OpenBao, address: &str, token: &str) -> VaultSettings {
     VaultSettings {
         server: VaultServer {
             address: address.parse().expect("an address"),
@@ -51,7 +51,7 @@ fn opened(server: &OpenBao) -> Arc<VaultKms> {
 }
 
 /// A token of this policy.
-async fn token_of(server: &OpenBao, policy: &str, ttl: &str) -> String {
+pub(crate) async fn token_of(server: &OpenBao, policy: &str, ttl: &str) -> String {
     let body = json!({ "policies": [policy], "ttl": ttl });
     let made = server.post("auth/token/create", body).await;
     made["auth"]["client_token"].as_str().expect("a token").to_owned()

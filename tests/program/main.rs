@@ -18,6 +18,7 @@ mod control_thread;
 mod handshakes;
 mod hardening;
 mod jdk;
+mod keyring_cli;
 mod keystore_cli;
 mod keystore_unread;
 mod large_fetches;

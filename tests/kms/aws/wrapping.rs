@@ -109,11 +109,7 @@ async fn a_kms_that_lies_is_not_believed() {
             "TrentService.Encrypt".to_owned(),
             answer(&body),
         )]));
-        let error = kms
-            .wrap(ALIAS, &made.dek)
-            .await
-            .err()
-            .expect("it is not believed");
+        let error = kms.wrap(ALIAS, &made.dek).await.expect_err("it is not believed");
         assert!(!error.is_verdict(), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }

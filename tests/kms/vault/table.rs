@@ -277,7 +277,7 @@ async fn a_policy_that_denies_is_a_verdict_and_says_what_is_missing() {
     assert!(kms.recheck(&made.wrapped).await.is_ok());
     assert!(kms.generate_dek("payments").await.is_ok());
     // What the proxy is granted does not wrap keys that exist.
-    let error = kms.wrap("payments", &made.dek).await.err().expect("it may not");
+    let error = kms.wrap("payments", &made.dek).await.expect_err("it may not");
     assert_eq!(
         error.to_string(),
         "the key-encryption key may not be used: no policy of the proxy's token has update on \
