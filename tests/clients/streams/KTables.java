@@ -63,6 +63,8 @@ public final class KTables {
         properties.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.StringSerde.class);
         // Every change is an output of its own, so that their number is known.
         properties.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 0);
+        // What was stored is looked at in the end.
+        properties.put(StreamsConfig.REPARTITION_PURGE_INTERVAL_MS_CONFIG, Duration.ofHours(1).toMillis());
         KafkaStreams streams = new KafkaStreams(topology(name), properties);
         Map<String, Long> restored = new ConcurrentHashMap<>();
         streams.setGlobalStateRestoreListener(new Restored(restored));

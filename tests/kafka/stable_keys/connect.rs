@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{RIG, readable};
+use super::{RIG, assert_keys_are_sealed, readable};
 use crate::support::admin_page::{self, Request};
 use crate::support::artifacts::{self, KafkaVersion};
 use crate::support::java::Java;
@@ -57,14 +57,10 @@ fn a_worker_of_kafka_connect_goes_on_where_it_was() {
     assert!(values == lines, "each line once: {values:?}");
 
     if RIG.seals() {
-        for topic in INTERNAL {
-            let segments = RIG.cluster.segments(&worker.topic(topic));
-            let bytes = segments
-                .iter()
-                .map(|file| fs::metadata(file).expect("a segment").len());
-            assert!(bytes.sum::<u64>() > 0, "{topic}");
+        for (topic, partitions) in INTERNAL.into_iter().zip([1, 2, 2]) {
+            assert_keys_are_sealed(&worker.topic(topic), partitions);
         }
-        let found = readable(&[VALUE]);
+        let found = readable(&[KEY, VALUE]);
         assert!(found.is_empty(), "readable at rest: {found:?}");
     }
 }

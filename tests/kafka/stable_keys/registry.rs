@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{RIG, readable};
+use super::{RIG, assert_keys_are_sealed, readable};
 use crate::support::broker_properties::Login;
 use crate::support::operations::{From, Options};
 use crate::support::records::{Bytes, Record, assert_delivered};
@@ -47,7 +47,8 @@ fn a_map_in_a_compacted_topic_outlives_restarts_and_the_log_cleaner() {
     assert_eq!(Registry::open(&other, topic).entries, last.entries);
 
     if RIG.seals() {
-        let found = readable(&[VALUE]);
+        assert_keys_are_sealed(topic, 1);
+        let found = readable(&[KEY, VALUE]);
         assert!(found.is_empty(), "readable at rest: {found:?}");
     }
 }

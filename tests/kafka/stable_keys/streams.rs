@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{RIG, readable};
+use super::{RIG, assert_keys_are_sealed, readable};
 use crate::support::agent::{Agent, Library};
 use crate::support::launch::DataFolder;
 use crate::support::operations::{From, Options};
@@ -31,15 +31,14 @@ fn kafka_streams_gives_what_it_gives_over_plain_topics() {
     });
     assert_eq!(over_sealed, over_plain);
 
-    let found = readable(&[VALUE]);
+    let found = readable(&[KEY, VALUE]);
     let is_plain = |path: &&std::path::PathBuf| path.to_string_lossy().contains(&plain.name);
     let plain_files = found.iter().filter(is_plain).count();
     assert!(plain_files > 0, "readable where nothing is sealed");
     if RIG.seals() {
         assert_eq!(found.len(), plain_files, "readable at rest: {found:?}");
         for topic in INTERNAL {
-            let segments = RIG.cluster.segments(&format!("{}-{topic}-", sealed.name));
-            assert_eq!(segments.len(), 2, "one of each partition of {topic}");
+            assert_keys_are_sealed(&sealed.topic(topic), PARTITIONS);
         }
     }
 }
