@@ -33,7 +33,7 @@ const login = ({ mechanism, user, password, token_file }) => ({
 
 const produce = async ({ options, transactions }) => {
   const producer = kafka(options).producer({
-    createPartitioner: Partitioners.DefaultPartitioner,
+    createPartitioner: partitioner,
     idempotent: options.idempotent ?? options.transactional_id !== undefined,
     ...(options.transactional_id && { transactionalId: options.transactional_id, maxInFlightRequests: 1 }),
   });
@@ -51,6 +51,17 @@ const produce = async ({ options, transactions }) => {
   return { deliveries };
 };
 
+// kafkajs's own partitioner, which does not tell what it chooses.
+const chosen = new WeakMap();
+const partitioner = () => {
+  const choose = Partitioners.DefaultPartitioner();
+  return (place) => {
+    const partition = choose(place);
+    chosen.set(place.message, partition);
+    return partition;
+  };
+};
+
 // One batch for each partition: a record's offset is the batch's, and its place among the partition's records.
 const send = async (sender, options, records) => {
   const topics = new Map();
@@ -65,7 +76,9 @@ const send = async (sender, options, records) => {
   });
   const next = new Map();
   for (const { topicName, partition, baseOffset } of sent ?? []) next.set(`${topicName} ${partition}`, Number(baseOffset));
-  return records.map(({ topic, partition }) => {
+  const messages = new Map([...topics].map(([topic, messages]) => [topic, messages.values()]));
+  return records.map(({ topic }) => {
+    const partition = chosen.get(messages.get(topic).next().value);
     const place = `${topic} ${partition}`;
     const offset = next.get(place) ?? -1;
     if (offset >= 0) next.set(place, offset + 1);
