@@ -268,6 +268,12 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::StableKeys(keys) => {
                 self.serving.shared.pipeline.borrow_mut().take_stable_keys(&keys);
             }
+            ExecutorMessage::TopicLook(cluster, topic, look) => {
+                let mut pipeline = self.serving.shared.pipeline.borrow_mut();
+                pipeline.take_topic_look(cluster, &topic, look);
+                drop(pipeline);
+                self.serving.shared.announce_keys();
+            }
             ExecutorMessage::Snapshot(reply) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
                 pipeline.metrics.gauges.sealing_keys = pipeline.keys.sealing_count() as u64;

@@ -46,6 +46,8 @@ pub(crate) enum ControlRequest {
         cluster: ClusterId,
         wish: TokenWish,
     },
+    /// A topic is to be looked at, before it is written to.
+    LookAtTopic { cluster: ClusterId, topic: Arc<str> },
     /// A token names a key that this listener's set does not have.
     FetchKeys { listener: ListenerId },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
@@ -54,6 +56,15 @@ pub(crate) enum ControlRequest {
     Notices(Vec<Notice>),
     /// These listeners hide other brokers than before.
     Hidden(Vec<HiddenBrokers>),
+}
+
+/// Whether the record keys in a topic's log go together with those that its rule stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicLook {
+    /// They do, as far as is known.
+    Good,
+    /// They do not, in words: nothing is written.
+    Unfit(Arc<str>),
 }
 
 /// An address that a response told.
@@ -196,6 +207,8 @@ pub(crate) enum ExecutorMessage {
     Tls(TlsNews),
     /// What record keys are sealed with from now on.
     StableKeys(Arc<StableKeys>),
+    /// A topic was looked at.
+    TopicLook(ClusterId, Arc<str>, TopicLook),
     /// The counters are wanted.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Finish what is in flight and take nothing new; says so when no connection is left.

@@ -69,7 +69,8 @@ use crate::metrics::{CloseReason, ExecutorMetrics, RequestRefusal};
 use crate::protocol::hops::Identity;
 use crate::protocol::policy::ApiPolicy;
 
-pub use crate::messages::{HiddenBrokers, LearnedAddress};
+use self::topics::Looked;
+pub use crate::messages::{HiddenBrokers, LearnedAddress, TopicLook};
 pub use addresses::AddressBook;
 pub(crate) use broker_logins::EndedLogin;
 pub use listener_map::ListenerMap;
@@ -101,6 +102,8 @@ pub struct Pipeline {
     pub hashings: Vec<(ClusterId, Hashing)>,
     /// Delegation tokens that are to be made; likewise.
     pub token_wishes: Vec<(ClusterId, TokenWish)>,
+    /// Topics that are to be looked at before they are written to; likewise.
+    pub topic_looks: Vec<(ClusterId, Arc<str>)>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -189,6 +192,7 @@ impl Pipeline {
             logins: Logins::default(),
             hashings: Vec::new(),
             token_wishes: Vec::new(),
+            topic_looks: Vec::new(),
             identity: Identity::default(),
             news: News::default(),
             work: Work::new(TURN_BYTES),
@@ -267,6 +271,35 @@ impl Pipeline {
             cluster.rules.take_stable_keys(Arc::clone(keys));
         }
         self.metrics.forget_stable_keys();
+    }
+
+    /// A topic was looked at.
+    pub fn take_topic_look(&mut self, cluster: ClusterId, topic: &str, look: TopicLook) {
+        if let Some(cluster) = self.clusters.get_mut(cluster) {
+            cluster.rules.take_look(topic, look);
+        }
+    }
+
+    /// Whether records may be written to a topic as its rule says, as far as its log is concerned; `None` while nobody
+    /// knows yet.
+    fn looked_at(
+        &mut self,
+        cluster: ClusterId,
+        topic: &Topic,
+        now: Instant,
+    ) -> Option<Result<(), ProduceRefusal>> {
+        if !topic.needs_look {
+            return Some(Ok(()));
+        }
+        match self.clusters.get_mut(cluster)?.rules.look(&topic.name, now) {
+            Looked::Known(TopicLook::Good) => Some(Ok(())),
+            Looked::Known(TopicLook::Unfit(reason)) => Some(Err(ProduceRefusal::KeysUnfit(reason))),
+            Looked::Asked => None,
+            Looked::Unasked => {
+                self.topic_looks.push((cluster, Arc::clone(&topic.name)));
+                None
+            }
+        }
     }
 
     /// Whether the frame of this connection may take more memory than is usual (PIPELINE-6).

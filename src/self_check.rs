@@ -18,6 +18,7 @@ mod issuers;
 mod keks;
 mod listeners;
 mod own_account;
+mod stored_keys;
 mod topics;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use tokio::time::timeout_at;
 
 use self::descriptors::Descriptors;
 pub(crate) use self::keks::one_of_each_kms;
+pub(crate) use self::stored_keys::{KeyWatcher, KeysFit};
 use crate::config::Config;
 use crate::kms::Kms;
 use crate::messages::CameBack;

@@ -50,6 +50,7 @@ mod start;
 mod state_file;
 mod threads;
 mod tls_files;
+mod topic_looks;
 
 use std::error::Error;
 use std::io;

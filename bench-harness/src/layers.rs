@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use sealwire::envelope::{AcceptedDomain, Domain, Form, HeaderMode, Opener, OpeningKey, form_of};
+use sealwire::envelope::{AcceptedDomain, Form, HeaderMode, Opener, OpeningKey, form_of};
 use sealwire::record_batch::{
     BatchHeader, Codec, Decompressor, HEADER_BYTES, RecordCursor, Stepped, crc_matches,
 };
@@ -30,24 +30,30 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     tell!(
-        "{:>7} {:>8} {:>6} {:>24} {:>24}",
+        "{:>7} {:>8} {:>6} {:>6} {:>24} {:>24}",
         "value",
         "headers",
+        "keys",
         "stored",
         "seal",
         "check, walk and open"
     );
     for value_bytes in &options.values {
-        for (mode, headers, codec) in [
-            (HeaderMode::Sealed, 0, Codec::None),
-            (HeaderMode::Sealed, 0, Codec::Lz4),
-            (HeaderMode::Sealed, 2, Codec::None),
-            (HeaderMode::Sealed, 2, Codec::Lz4),
-            (HeaderMode::Bound, 2, Codec::None),
-            (HeaderMode::Bound, 2, Codec::Lz4),
+        for (mode, headers, keys, codec) in [
+            (HeaderMode::Sealed, 0, Keys::Clear, Codec::None),
+            (HeaderMode::Sealed, 0, Keys::Clear, Codec::Lz4),
+            (HeaderMode::Sealed, 0, Keys::Sealed, Codec::None),
+            (HeaderMode::Sealed, 0, Keys::Sealed, Codec::Lz4),
+            (HeaderMode::Sealed, 2, Keys::Clear, Codec::None),
+            (HeaderMode::Sealed, 2, Keys::Clear, Codec::Lz4),
+            (HeaderMode::Bound, 2, Keys::Clear, Codec::None),
+            (HeaderMode::Bound, 2, Keys::Clear, Codec::Lz4),
         ] {
             let batch_bytes = options.batch_kib << 10;
-            let layer = Layer::new(*value_bytes, headers, batch_bytes, mode, codec)?;
+            let mut layer = Layer::new(*value_bytes, headers, batch_bytes, mode, codec)?;
+            if keys == Keys::Sealed {
+                layer.seal_keys()?;
+            }
             let (mut sealed, mut buffers) = (SealedBatch::default(), Buffers::default());
             layer.seal(&mut sealed)?;
             layer.open(&sealed.bytes, &mut buffers)?;
@@ -57,8 +63,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let seal = layer.best(options, || layer.seal(&mut sealed))?;
             let open = layer.best(options, || layer.open(&sealed.bytes, &mut buffers))?;
             tell!(
-                "{value_bytes:>5} B {:>8} {:>6} {} {}",
+                "{value_bytes:>5} B {:>8} {:>6} {:>6} {} {}",
                 format!("{} {headers}", mode.name()),
+                keys.name(),
                 codec.name(),
                 layer.text(seal),
                 layer.text(open)
@@ -66,6 +73,22 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What happens to record keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Clear,
+    Sealed,
+}
+
+impl Keys {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Sealed => "sealed",
+        }
+    }
 }
 
 /// As an executor has them: used again for every batch, since first touches of fresh pages cost more than the copies.
@@ -132,6 +155,7 @@ pub(crate) fn kibibyte_records() -> Result<[f64; 2], Failure> {
 struct Layer {
     source: Vec<u8>,
     records: usize,
+    mode: HeaderMode,
     stored_codec: Codec,
     domain: AcceptedDomain,
     seals: BatchSeals,
@@ -166,11 +190,20 @@ impl Layer {
         Ok(Self {
             source: builder.build()?,
             records,
+            mode,
             stored_codec,
-            domain: Domain::new(DOMAIN)?.into(),
+            domain: seals.accepted(),
             seals,
             opening,
         })
+    }
+
+    fn seal_keys(&mut self) -> Result<(), Failure> {
+        let (seals, opening) = BatchSeals::with_opening_key(b"payments", DOMAIN, self.mode)?;
+        self.seals = seals.with_sealed_keys()?;
+        self.domain = self.seals.accepted();
+        self.opening = opening;
+        Ok(())
     }
 
     fn seal(&self, sealed: &mut SealedBatch) -> Result<(), Failure> {

@@ -19,20 +19,24 @@ use crate::wire::{
 use crate::{COUNTED, WARM_UP};
 
 /// All that there are, as `perf/budgets.toml` names them.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
     "pass_produce",
     "pass_fetch",
     "seal_1_kib_records",
     "seal_100_byte_records",
+    "seal_100_byte_records_and_keys",
     "open_1_kib_records",
     "open_100_byte_records",
     "open_compact_1_kib_records",
     "open_compact_100_byte_records",
+    "open_compact_100_byte_records_and_keys",
     "walk_100_byte_records",
     "rewrite_metadata_of_1000_topics",
     "small_request_and_answer",
 ];
 
+/// A topic whose record keys are sealed.
+const KEYS_SEALED: &str = "keys-a";
 /// What a record's value begins with: not to be seen once it is sealed.
 const CANARY: &[u8] = b"plaintext-canary";
 const BATCH_BYTES: usize = 64 << 10;
@@ -51,7 +55,7 @@ pub(crate) fn count(name: &str) {
         let batch = batch(100);
         return measure(|_| walk(&batch));
     }
-    let mut rig = Rig::with_keys();
+    let mut rig = rig();
     let exchanges: Vec<Exchange> = (0..WARM_UP + COUNTED).map(|_| exchange(name)).collect();
     if name == "rewrite_metadata_of_1000_topics" {
         let brokers = [(0, "kafka-0"), (1, "kafka-1"), (2, "kafka-2")];
@@ -93,10 +97,12 @@ fn exchange(name: &str) -> Exchange {
         },
         "seal_1_kib_records" => produce("sealed-a", 1024),
         "seal_100_byte_records" => produce("sealed-a", 100),
+        "seal_100_byte_records_and_keys" => produce(KEYS_SEALED, 100),
         "open_1_kib_records" => fetch("sealed-a", &sealed(&batch(1024), &PAYMENTS, "sealed-a")),
         "open_100_byte_records" => fetch("sealed-a", &sealed(&batch(100), &PAYMENTS, "sealed-a")),
-        "open_compact_1_kib_records" => fetch("sealed-a", &compact(&batch(1024))),
-        "open_compact_100_byte_records" => fetch("sealed-a", &compact(&batch(100))),
+        "open_compact_1_kib_records" => fetch("sealed-a", &compact("sealed-a", &batch(1024))),
+        "open_compact_100_byte_records" => fetch("sealed-a", &compact("sealed-a", &batch(100))),
+        "open_compact_100_byte_records_and_keys" => fetch(KEYS_SEALED, &compact(KEYS_SEALED, &batch(100))),
         "rewrite_metadata_of_1000_topics" => Exchange {
             request: metadata_request(1),
             response: metadata_of_1000_topics(),
@@ -140,10 +146,17 @@ fn batch(value_bytes: usize) -> Vec<u8> {
     batch.build().expect("a batch")
 }
 
-/// What the proxy has a broker store of a batch.
-fn compact(batch: &[u8]) -> Vec<u8> {
+/// With all keys at hand.
+fn rig() -> Rig {
     let mut rig = Rig::with_keys();
-    let request = produce(PRODUCE_VERSION, 1, 1, &[to_produce("sealed-a", 0, batch)]);
+    rig.give_stable_key(&[KEYS_SEALED]);
+    rig
+}
+
+/// What the proxy has a broker store of a batch.
+fn compact(topic: &str, batch: &[u8]) -> Vec<u8> {
+    let mut rig = rig();
+    let request = produce(PRODUCE_VERSION, 1, 1, &[to_produce(topic, 0, batch)]);
     assert_eq!(rig.client_sends(&request), Ok(Halt::More));
     let (_, _, stored) = produced(&only_frame(&rig.at_broker()), PRODUCE_VERSION).remove(0);
     let header = BatchHeader::parse(&stored).expect("a batch");

@@ -96,6 +96,13 @@ impl Errands {
         }
     }
 
+    /// A topic is to be looked at; beyond the bound it is asked for again.
+    pub(crate) fn look_at_topic(&self, cluster: ClusterId, topic: Arc<str>) {
+        if self.unsent.borrow().len() < UNSENT_MAX {
+            self.send(ControlRequest::LookAtTopic { cluster, topic });
+        }
+    }
+
     /// A key set is to be fetched; beyond the bound the client tries again.
     pub(crate) fn fetch_keys(&self, listener: ListenerId) {
         if self.unsent.borrow().len() < UNSENT_MAX {

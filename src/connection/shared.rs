@@ -114,9 +114,13 @@ impl Shared {
         self.alarms.borrow_mut().wake_all(NewsKind::Logins);
     }
 
-    /// Sends the pipeline's key requests.
+    /// Sends the pipeline's key requests, and has topics looked at.
     pub(crate) fn send_key_requests(&self) {
-        let keys = &mut self.pipeline.borrow_mut().keys;
+        let mut pipeline = self.pipeline.borrow_mut();
+        for (cluster, topic) in pipeline.topic_looks.drain(..) {
+            self.errands.look_at_topic(cluster, topic);
+        }
+        let keys = &mut pipeline.keys;
         if keys.has_requests() {
             keys.send_requests(|request| self.key_service.try_send(request));
         }

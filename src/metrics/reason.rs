@@ -77,6 +77,10 @@ labels! {
         WeakHeaders => "weak_headers",
         /// The keyring has no stable key for the record keys of the topic.
         NoStableKey => "no_stable_key",
+        /// The topic is compacted, and its log holds record keys that are stored in another way than the rule says.
+        KeysUnfit => "keys_unfit",
+        /// Whether it does had not been found out when the wait ended.
+        KeysUnseen => "keys_unseen",
         /// The record's key is not sealed, where the rule is for sealed ones.
         ClearKey => "clear_key",
         /// The record's key is sealed, where the rule is for readable ones.

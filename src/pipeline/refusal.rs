@@ -56,6 +56,15 @@ pub enum ProduceRefusal {
     /// The stable key of the topic's domain may not be used.
     #[error("the stable key {1} that record keys are sealed under may not be used: {0}")]
     StableKey(KeyFailure, StableKeyId),
+    /// The log holds record keys that are stored in another way than the rule stores them, or may come to.
+    #[error("{0}")]
+    KeysUnfit(Arc<str>),
+    /// What the topic's log holds could not be looked up in time.
+    #[error(
+        "the proxy has not found out yet whether the topic is compacted and holds record keys of another kind; the \
+         records were not stored, try again"
+    )]
+    KeysUnseen,
     /// An earlier batch of the same producer stands refused on this connection.
     #[error(
         "an earlier batch of this producer was refused and has to come first; the records were not stored, try again"
@@ -111,9 +120,11 @@ impl ProduceRefusal {
             | Self::NotSealed(_)
             | Self::NoStableKey(_)
             | Self::StableKey(..)
+            | Self::KeysUnfit(_)
             | Self::KafkaInternal => error_code::POLICY_VIOLATION,
             Self::AuditHeld
             | Self::KeyPending
+            | Self::KeysUnseen
             | Self::SequenceGuard
             | Self::RequestFull { .. }
             | Self::Cipher => error_code::NOT_ENOUGH_REPLICAS,
@@ -156,6 +167,8 @@ impl ProduceRefusal {
             Self::KeyPending => RefusalReason::KeyWaiting,
             Self::Key(failure, _) | Self::StableKey(failure, _) => key_reason(*failure),
             Self::NoStableKey(_) => RefusalReason::NoStableKey,
+            Self::KeysUnfit(_) => RefusalReason::KeysUnfit,
+            Self::KeysUnseen => RefusalReason::KeysUnseen,
             Self::SequenceGuard => RefusalReason::SequenceGuard,
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::Batch(_) => RefusalReason::Malformed,

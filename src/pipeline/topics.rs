@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::listener_map::ListenerMap;
 use super::refusal::ProduceRefusal;
@@ -14,6 +15,7 @@ use crate::identity::Client;
 use crate::ids::{ById, KmsId};
 use crate::keys::StableKeys;
 use crate::kms::KekNames;
+use crate::messages::TopicLook;
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{
     Action, Asking, Forms, OnUnreadable, RuleSet, SealRule, TOPIC_NAME_BYTES_MAX, TopicRule, Users,
@@ -36,6 +38,17 @@ pub struct Topic {
     pub keys: TopicKeys,
     /// What records have to be that come sealed, where any may.
     pub(super) raw: Option<SealRule>,
+    /// Its log is to be looked at before it is written to.
+    pub(super) needs_look: bool,
+}
+
+/// What is known of a topic's log.
+pub(super) enum Looked {
+    /// Nobody has been asked yet, or long ago: the caller does.
+    Unasked,
+    /// Somebody looks.
+    Asked,
+    Known(TopicLook),
 }
 
 impl Topic {
@@ -74,6 +87,15 @@ impl Topic {
     }
 }
 
+/// What is known of the log of one topic.
+enum Look {
+    Asked(Instant),
+    Known(TopicLook),
+}
+
+/// What was asked for is asked again after so long, if no answer came.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(20);
+
 /// The rules of one cluster and the topics that were resolved lately.
 pub struct ClusterRules {
     /// The cluster's name in the configuration.
@@ -83,6 +105,8 @@ pub struct ClusterRules {
     kek_names: ById<KmsId, KekNames>,
     /// What record keys are sealed with.
     stable_keys: Option<Arc<StableKeys>>,
+    /// What is known of the logs of topics.
+    looks: HashMap<Box<str>, Look>,
     topics: HashMap<Box<str>, Rc<Topic>>,
     topics_max: usize,
     /// Where topics are counted that no rule names.
@@ -97,6 +121,7 @@ impl ClusterRules {
             rules,
             kek_names: ById::default(),
             stable_keys: None,
+            looks: HashMap::new(),
             topics: HashMap::new(),
             topics_max: topics_max.max(1),
             no_rule: None,
@@ -115,6 +140,28 @@ impl ClusterRules {
         self.topics.clear();
     }
 
+    /// What is known of the log of a topic. Whoever is told that nobody was asked asks.
+    pub(super) fn look(&mut self, topic: &str, now: Instant) -> Looked {
+        match self.looks.get(topic) {
+            Some(Look::Known(look)) => return Looked::Known(look.clone()),
+            Some(Look::Asked(at)) if now.saturating_duration_since(*at) < ASK_AGAIN_AFTER => {
+                return Looked::Asked;
+            }
+            Some(Look::Asked(_)) | None => {}
+        }
+        if self.looks.len() >= self.topics_max {
+            self.looks.clear();
+        }
+        self.looks.insert(topic.into(), Look::Asked(now));
+        Looked::Unasked
+    }
+
+    /// A topic was looked at.
+    pub(super) fn take_look(&mut self, topic: &str, look: TopicLook) {
+        self.looks.insert(topic.into(), Look::Known(look));
+        self.topics.remove(topic);
+    }
+
     /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any
     /// length. A name that is not remembered is compared with every rule, and counted as work.
     pub fn topic(&mut self, name: &str, metrics: &mut ExecutorMetrics, work: &mut Work) -> Rc<Topic> {
@@ -131,6 +178,7 @@ impl ClusterRules {
                 open_keks: Vec::new(),
                 keys: TopicKeys::default(),
                 raw: None,
+                needs_look: false,
             });
         }
         let topic = Rc::new(self.resolve(name, metrics));
@@ -182,6 +230,7 @@ impl ClusterRules {
             open_keks: Vec::new(),
             keys: TopicKeys::default(),
             raw: None,
+            needs_look: false,
         };
         if let Some(TopicRule {
             action: Action::Seal(seal),
@@ -194,6 +243,8 @@ impl ClusterRules {
                 .iter()
                 .filter_map(|(kms, kek)| Some((*kms, self.kek_names.get(*kms)?.id(kek)?)))
                 .collect();
+            let is_good = matches!(self.looks.get(name), Some(Look::Known(TopicLook::Good)));
+            topic.needs_look = !is_good && (seal.keys.need_stable_keys() || self.stable_keys.is_some());
             topic.keys = TopicKeys::of(seal, self.stable_keys.as_ref());
             if let Some(id) = topic.keys.sealing_id() {
                 metrics.note_stable_key(&self.name, seal.domain.name(), id);

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::own_account::{OwnLogin, log_in, own_account};
-use super::{Row, Verdict, left, some_of, topics};
+use super::{Row, Verdict, left, some_of, stored_keys, topics};
 use crate::config::{ClusterConfig, Config, HostPort, OwnPorts, UpstreamLogin};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
 use crate::messages::CameBack;
@@ -57,6 +57,9 @@ pub(super) fn look(
             tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
                 topics::look(cluster, &found, &mut client, deadline, tell);
+                if config.keyring.is_some() {
+                    stored_keys::look(cluster, &found, &mut client, deadline, tell);
+                }
             }
         }
         Err(error) if error.is_end() => tell(Row::new(
@@ -192,7 +195,7 @@ enum LeadsTo {
     Unknown,
 }
 
-fn patience(deadline: Instant) -> Patience {
+pub(super) fn patience(deadline: Instant) -> Patience {
     // A time-out of zero would be none at all.
     let wait = |most| left(deadline, most).max(Duration::from_millis(1));
     Patience {

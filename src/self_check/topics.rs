@@ -7,12 +7,13 @@ use super::{Row, Verdict, some_of};
 use crate::config::ClusterConfig;
 use crate::kafka_client::{BrokerClient, FoundCluster, TopicSettings};
 use crate::record_batch::Codec;
-use crate::rules::{Action, is_legal_topic_name};
+use crate::rules::{Action, RecordKeys, is_legal_topic_name};
 
 /// What a rule seals.
 #[derive(Debug, PartialEq, Eq)]
-struct SealedTopic {
-    name: String,
+pub(super) struct SealedTopic {
+    pub(super) name: String,
+    pub(super) keys: RecordKeys,
     max_message_bytes: usize,
     is_compact: bool,
 }
@@ -150,13 +151,14 @@ const TOPICS_MAX: usize = 5000;
 const TOPICS_AT_ONCE: usize = 200;
 
 /// What rules seal of what a broker names (SELF-CHECK-2).
-fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<SealedTopic> {
+pub(super) fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<SealedTopic> {
     topics
         .iter()
         .filter(|name| is_legal_topic_name(name))
         .filter_map(|name| match cluster.rules.resolve(name)?.action {
             Action::Seal(rule) => Some(SealedTopic {
                 name: name.clone(),
+                keys: rule.keys,
                 max_message_bytes: rule.max_message_bytes,
                 is_compact: rule.stored_codec == Codec::Lz4,
             }),
@@ -190,6 +192,7 @@ mod tests {
         assert_eq!(sealed.len(), TOPICS_MAX);
         let first = SealedTopic {
             name: "0".to_owned(),
+            keys: RecordKeys::CLEAR,
             max_message_bytes: 1_048_588,
             is_compact: true,
         };
@@ -200,6 +203,7 @@ mod tests {
     fn sealed() -> [SealedTopic; 2] {
         [("a", true), ("b", false)].map(|(name, is_compact)| SealedTopic {
             name: name.to_owned(),
+            keys: RecordKeys::CLEAR,
             max_message_bytes: 1000,
             is_compact,
         })

@@ -35,6 +35,7 @@ use super::spread::Spread;
 use super::stable_keys::StableKeysFile;
 use super::state_file::{ClusterAddresses, StateFile};
 use super::tls_files::TlsFiles;
+use super::topic_looks::TopicLooks;
 use crate::admin::{
     AccessFacts, BrokerTokenFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, KeyringFacts,
     ProcessFacts, Source, TlsFacts, TokenFacts, serve,
@@ -71,6 +72,7 @@ pub(super) struct Followed {
     pub(super) tokens: DelegationTokens,
     pub(super) broker_tokens: BrokerTokens,
     pub(super) stable_keys: Option<StableKeysFile>,
+    pub(super) topic_looks: TopicLooks,
 }
 
 /// When the program ends, and how.
@@ -94,6 +96,7 @@ pub(super) struct Control {
     passwords: Passwords,
     key_sets: KeySetRequests,
     tokens: DelegationTokens,
+    topic_looks: TopicLooks,
     /// Groups that have changed.
     groups: mpsc::Receiver<GroupNews>,
     /// What happens to keys, for the audit log; `None`: nobody tells yet.
@@ -119,6 +122,7 @@ impl Control {
             passwords: Passwords::default(),
             key_sets: KeySetRequests::default(),
             tokens: DelegationTokens::default(),
+            topic_looks: TopicLooks::default(),
             // Nobody says so yet.
             groups: mpsc::channel(1).1,
             key_events: None,
@@ -169,6 +173,7 @@ impl Control {
         following.spawn(async move { match key_service.run().await {} });
         self.key_sets = followed.key_sets.requests();
         self.tokens = followed.tokens;
+        self.topic_looks = followed.topic_looks;
         following.spawn(follow_tls(followed.tls, executors.clone()));
         let (groups, changed) = mpsc::channel(GROUPS_WAITING);
         self.groups = changed;
@@ -230,6 +235,7 @@ impl Control {
                 biased;
                 // Few at a time, and each of them was asked for.
                 Some(ended) = self.tokens.ended() => self.tokens.take(&self.links.executors, ended),
+                Some(ended) = self.topic_looks.ended() => self.topic_looks.take(&self.links.executors, ended),
                 request = self.links.requests.recv() => self.serve_one(request),
                 Some(GroupNews { cluster, rules, group }) = self.groups.recv() => {
                     self.links.audit.tell_rules(&cluster, rules, Some(&group), clocks::now());
@@ -283,6 +289,9 @@ impl Control {
                 cluster,
                 wish,
             } => self.tokens.ask(&self.links.executors, executor, cluster, wish),
+            ControlRequest::LookAtTopic { cluster, topic } => {
+                self.topic_looks.ask(&self.links.executors, cluster, topic);
+            }
             ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {
                 self.links.audit.take(list, Some(turn), clocks::now());

@@ -18,6 +18,7 @@ use super::start::{Capacities, Start, new_identity};
 use super::state_file::ClusterAddresses;
 use super::threads::executor_cpus;
 use super::tls_files::{TlsFiles, TlsFollowed};
+use super::topic_looks::TopicLooks;
 use super::{ServerError, log_start, protect_keys};
 use crate::admin::ProcessFacts;
 use crate::audit::{AuditLog, AuditState};
@@ -175,6 +176,7 @@ impl Prepared {
             tokens: self.tokens,
             broker_tokens: self.broker_tokens,
             stable_keys,
+            topic_looks: TopicLooks::of(&self.config),
         };
         runtime.block_on(control.run(key_service, followed, self.admin, self.facts, ending));
         // What still waits for a disk or a resolver is not waited for.

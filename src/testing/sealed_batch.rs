@@ -1,17 +1,19 @@
 //! Seals batches by themselves, without the pipeline around it: what brokers are given to store.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use crate::crypto::SecretKey;
 use crate::envelope::{
-    BatchPlace, Domain, HeaderMode, OpeningKey, SaltSource, SealBuffers, SealTerms, SealingKey, WrappedDek,
+    AcceptedDomain, BatchPlace, Domain, DomainKey, HeaderMode, OpeningKey, SaltSource, SealBuffers,
+    SealTerms, SealingKey, StableKeyId, WrappedDek,
 };
 use crate::record_batch::{BatchHeader, BatchWriter, Codec, HEADER_BYTES, RecordCursor};
 
 /// A rule by itself: a data key under a KEK of a keystore, a domain, and what happens to headers.
 pub struct BatchSeals {
     key: SealingKey,
-    domain: Domain,
+    domain: AcceptedDomain,
     headers: HeaderMode,
 }
 
@@ -77,9 +79,26 @@ impl BatchSeals {
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self {
             key: SealingKey::new(dek, wrapped)?,
-            domain: Domain::new(domain)?,
+            domain: Domain::new(domain)?.into(),
             headers,
         })
+    }
+
+    /// The same, with record keys sealed under a stable key of its own.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn with_sealed_keys(mut self) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let (stable_key, id) = (SecretKey::generate()?, StableKeyId::of_wrapped(b"for tests"));
+        let key = DomainKey::new(&stable_key, id, &self.domain.domain)?;
+        self.domain.key = Some(Arc::new(key));
+        Ok(self)
+    }
+
+    /// What readers of its batches accept.
+    #[must_use]
+    pub fn accepted(&self) -> AcceptedDomain {
+        self.domain.clone()
     }
 
     /// What [`Self::seal_into`] makes.
@@ -118,7 +137,11 @@ impl BatchSeals {
             batch_header: batch.get(..HEADER_BYTES).unwrap_or_default(),
             ..BatchPlace::default()
         };
-        let terms = SealTerms::new(&self.domain, self.headers);
+        let AcceptedDomain { domain, key } = &self.domain;
+        let terms = SealTerms {
+            keys: key.as_ref(),
+            ..SealTerms::new(domain, self.headers)
+        };
         let mut sealer = self.key.begin(salts, &place, &terms, std::mem::take(buffers))?;
         let mut cursor = RecordCursor::produced(&header, HEADER_BYTES);
         while let Some(record) = cursor.next(batch)? {

@@ -15,6 +15,7 @@ mod connect;
 mod partitioners;
 mod registry;
 mod streams;
+mod switching;
 
 static RIG: LazyLock<Rig> =
     LazyLock::new(|| Rig::assemble_with(shared::one_broker(), Login::Plaintext, &["orders"], RULES));

@@ -13,11 +13,15 @@ use sealwire::envelope::{
 };
 use sealwire::identity::{Client, Principal};
 use sealwire::ids::{ClusterId, Id as _, KmsId, ListenerId};
-use sealwire::keys::{DeliveredDek, KeyFailure, KeyId, KeyOptions, KeyReply, KeyRequest};
+use sealwire::keyring::Keyring;
+use sealwire::keys::{
+    DeliveredDek, KeyFailure, KeyId, KeyOptions, KeyReply, KeyRequest, StableKey, StableKeys,
+};
 use sealwire::kms::KekNames;
 use sealwire::metrics::CloseReason;
 use sealwire::pipeline::{
-    AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, Wait, Work,
+    AddressBook, Cluster, ClusterRules, LearnedAddress, ListenerMap, Pipeline, Session, Step, TopicLook,
+    Wait, Work,
 };
 use sealwire::protocol::policy::Policy;
 use sealwire::record_batch::{BatchHeader, BatchWriter, Codec, Decompressor, HEADER_BYTES, RecordCursor};
@@ -396,6 +400,33 @@ impl Rig {
             requests: OneWay::default(),
             responses: OneWay::default(),
         }
+    }
+
+    /// Record keys of these domains are sealed under one stable key.
+    pub(crate) fn give_stable_key(&mut self, domains: &[&str]) {
+        let secret = || SecretKey::from_bytes(&mut [0x5b; 32]).unwrap();
+        let mut keyring = Keyring::default();
+        let id = keyring.add("key", &secret(), b"wrapped", 0).unwrap();
+        for domain in domains {
+            keyring.assign(domain, id, false).unwrap();
+        }
+        let key = StableKey::opened(keyring.key(id).unwrap(), secret());
+        let keys = StableKeys::new(keyring, [Arc::new(key)]);
+        self.pipeline.take_stable_keys(&Arc::new(keys));
+        self.topics_fit(domains);
+    }
+
+    /// These topics were looked at, and nothing speaks against writing to them.
+    pub(crate) fn topics_fit(&mut self, topics: &[&str]) {
+        for topic in topics {
+            self.pipeline.take_topic_look(main(), topic, TopicLook::Good);
+        }
+    }
+
+    /// This topic is not to be written to.
+    pub(crate) fn topic_is_unfit(&mut self, topic: &str, why: &str) {
+        let look = TopicLook::Unfit(why.into());
+        self.pipeline.take_topic_look(main(), topic, look);
     }
 
     pub(crate) fn pass_time(&mut self, time: Duration) {

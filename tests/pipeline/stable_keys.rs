@@ -1,6 +1,7 @@
 //! Sealed record keys: equal ones stay equal, what is refused, and a stable key that is taken away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealwire::crypto::SecretKey;
 use sealwire::envelope::StableKeyId;
@@ -12,8 +13,8 @@ use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::fetch::records_of;
 use crate::produce::exchange;
-use crate::rig::{PAYMENTS, Rig, batch, contains, sealed, with_checksum};
-use crate::wire::to_produce;
+use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, sealed, with_checksum};
+use crate::wire::{frames, produce, to_produce};
 
 /// Of the topics whose keys are sealed: `keys-a` and others have one stable key, `keys-b` another, `keys-c` none.
 struct Bench {
@@ -45,6 +46,15 @@ impl Bench {
             keyring,
         };
         bench.give(|_| None);
+        let topics = [
+            "keys-a",
+            "both-keys-a",
+            "tombs-keys-a",
+            "keys-b",
+            "sealed-a",
+            "clear-a",
+        ];
+        bench.rig.topics_fit(&topics);
         bench
     }
 
@@ -243,6 +253,33 @@ fn unknown_foreign_and_altered_keys_are_refused_for_reasons_of_their_own() {
         let altered = with_checksum(altered);
         assert_eq!(refused(&mut bench, &altered), [reason]);
     }
+}
+
+/// Of a topic that was not looked at yet.
+#[test]
+fn what_a_topics_log_holds_is_found_out_before_it_is_written_to() {
+    let mut bench = Bench::new();
+    let one = bench.id("key-1");
+    bench.keyring.assign("keys-new", one, false).unwrap();
+    bench.give(|_| None);
+    let clear = keyed(&[Some(b"key")]);
+    let request = produce(VERSION, 5, -1, &[to_produce("keys-new", 0, &clear)]);
+    let halted = bench.rig.client_sends(&request);
+    assert!(matches!(halted, Ok(Halt::Blocked(_))), "{halted:?}");
+    let asked: Vec<_> = std::mem::take(&mut bench.rig.pipeline.topic_looks);
+    let asked: Vec<_> = asked.iter().map(|(_, topic)| &**topic).collect();
+    assert_eq!(asked, ["keys-new"], "once, however often it is looked for");
+    bench.rig.topics_fit(&["keys-new"]);
+    bench.rig.pass_time(Duration::from_millis(100));
+    assert_eq!(bench.rig.client_sends(&[]), Ok(Halt::More));
+    assert_eq!(frames(&bench.rig.at_broker()).len(), 1);
+
+    let mut bench = Bench::new();
+    bench.rig.topic_is_unfit("keys-a", "it holds clear keys");
+    let (code, message) = bench.produce("keys-a", &clear).unwrap_err();
+    assert_eq!(code, 44);
+    assert!(message.contains("it holds clear keys"), "{message}");
+    assert_eq!(bench.reasons(), ["keys_unfit"]);
 }
 
 /// A tombstone that somebody wrote behind the proxy: to the key that a broker has.

@@ -83,7 +83,14 @@ impl ProduceWork {
                 continue;
             };
             let since = *verdict.wanted_since.get_or_insert(request.now);
-            *key = pipeline.sealing_key(rule, request, since);
+            *key = match pipeline.looked_at(request.cluster, &verdict.topic, request.now) {
+                Some(Ok(())) => pipeline.sealing_key(rule, request, since),
+                Some(Err(refusal)) => Key::Refused(refusal),
+                None if request.overdue => Key::Refused(ProduceRefusal::KeysUnseen),
+                None => Key::Wanted {
+                    look_again: request.now.checked_add(ASK_AGAIN_AFTER),
+                },
+            };
             match key {
                 Key::Wanted { look_again } => {
                     let look_again = *look_again;

@@ -166,7 +166,7 @@ fn assert_cleaned_to(topic: &str, left: &BTreeMap<Bytes, Bytes>) {
 }
 
 /// Of one partition, which the cleaner takes up at once.
-fn compacted(prefix: &str, policies: &[(&str, &str)]) -> String {
+pub(super) fn compacted(prefix: &str, policies: &[(&str, &str)]) -> String {
     let name = unique(prefix);
     let at_once = [
         ("segment.ms", "50"),
