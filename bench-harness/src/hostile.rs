@@ -94,6 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         connections_max: CONNECTIONS_MAX,
         tls: None,
         beside: None,
+        stable_keys: None,
     };
     let mut proxy = Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));

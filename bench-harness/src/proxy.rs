@@ -43,6 +43,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) tls: Option<Tls>,
     /// Two more listeners.
     pub(crate) beside: Option<Beside>,
+    /// The topics, a glob, that have a stable key: one that is made under the first KEK.
+    pub(crate) stable_keys: Option<&'a str>,
 }
 
 /// Listeners that speak TLS: one that anybody may use who reaches it, and one at which clients log in.
@@ -99,6 +101,9 @@ impl Proxy {
         }
         let ports = Ports::take()?;
         let text = configuration_text(setup, &ports);
+        if let Some(topics) = setup.stable_keys {
+            create_keyring(&program, setup, &text, topics)?;
+        }
         let proxy = Self::start_by(
             &program,
             setup.directory,
@@ -124,7 +129,7 @@ impl Proxy {
         core: Option<usize>,
         meanwhile: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let configuration = directory.join("sealwire.toml");
+        let configuration = directory.join(CONFIGURATION);
         std::fs::write(&configuration, text)?;
         let log = directory.join("sealwire.log");
         let start = Instant::now();
@@ -339,6 +344,36 @@ fn create_keystore(program: &Path, setup: &Setup<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes a keyring with one stable key, as the configuration `text` says where its KMS is.
+fn create_keyring(program: &Path, setup: &Setup<'_>, text: &str, topics: &str) -> Result<(), Failure> {
+    let configuration = setup.directory.join(CONFIGURATION);
+    std::fs::write(&configuration, text)?;
+    let keyring = setup.directory.join(KEYRING);
+    // One of an earlier start in the same directory.
+    let _ = std::fs::remove_file(&keyring);
+    let kek = setup.keks.first().ok_or("no KEK")?.as_str();
+    let of_config = ["--kms", "local", "--kek", kek, "--config"].map(OsStr::new);
+    let of_config = [&of_config[..], &[configuration.as_os_str()]].concat();
+    let [name, topics] = ["quickstart", topics].map(OsStr::new);
+    for (command, arguments) in [
+        ("create", vec![]),
+        ("new", [&[name], &of_config[..]].concat()),
+        ("assign", vec![topics, name]),
+    ] {
+        let mut made = Command::new(program);
+        let made = made
+            .args(["keyring", command])
+            .arg(&keyring)
+            .args(arguments)
+            .output()?;
+        if !made.status.success() {
+            let text = String::from_utf8_lossy(&made.stderr).into_owned();
+            return Err(format!("sealwire keyring {command} failed: {text}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Makes the file of those who may log in.
 fn create_users(program: &Path, directory: &Path, beside: &Beside) -> Result<(), Failure> {
     let file = directory.join(USERS);
@@ -366,6 +401,10 @@ fn create_users(program: &Path, directory: &Path, beside: &Beside) -> Result<(),
 
 /// In the directory of a [`Setup`].
 const USERS: &str = "users";
+/// In the directory of a [`Setup`].
+const KEYRING: &str = "keyring.json";
+/// In the directory of a [`Setup`].
+const CONFIGURATION: &str = "sealwire.toml";
 /// In the directory of a [`Setup`].
 pub(crate) const KEYSTORE: &str = "keystore.json";
 /// Of the keystore.
@@ -413,6 +452,9 @@ fn configuration_text(setup: &Setup<'_>, ports: &Ports) -> String {
              mechanisms = [\"PLAIN\", \"SCRAM-SHA-256\"]\n"
         )
     });
+    if setup.stable_keys.is_some() {
+        limits += &format!("\n[keyring]\npath = {KEYRING:?}");
+    }
     let tables = [tables.unwrap_or_default(), limits].join("\n");
     let configuration = match setup.kms {
         Some(table) => Configuration::with(&format!("{tables}\n{table}")),

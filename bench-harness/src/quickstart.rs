@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::mocking::MockCluster;
 
+use self::show::Kind;
 use crate::Failure;
 use crate::children::pause;
 use crate::proxy::{Proxy, Setup, usual_rules};
@@ -52,6 +53,9 @@ enum Kms {
 
 /// A topic under a sealing rule.
 const SEALED: &str = "payments-eu";
+/// A topic under a rule that seals record keys as well.
+const KEYS_SEALED: &str = "customers";
+const KEYS_RULE: &str = "[[cluster.main.topics]]\nmatch = \"customers*\"\nkms = \"local\"\nkek = \"quickstart\"\nkey = \"stable\"\n";
 /// A topic under a pass rule.
 const PASSED: &str = "public-notes";
 /// Of each topic.
@@ -70,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let keystore = if vault.is_some() { "" } else { ", a keystore" };
     tell!("Starting {BROKERS} mock brokers (librdkafka's){keystore} and the proxy ...");
     let cluster = MockCluster::new(i32::from(BROKERS))?;
-    for topic in [SEALED, PASSED, tls::TOPIC, vault::TOPIC]
+    for topic in [SEALED, KEYS_SEALED, PASSED, tls::TOPIC, vault::TOPIC]
         .into_iter()
         .chain(sizes::TOPICS.map(|(_, topic)| topic))
     {
@@ -121,7 +125,7 @@ fn start(
         bootstrap: brokers.split(',').map(str::to_owned).collect(),
         brokers: BROKERS,
         rules: &format!(
-            "{}\n{}",
+            "{}\n{KEYS_RULE}\n{}",
             sizes::RULE,
             usual_rules("payments-*", shown.map_or("", |_| tls::NAMED))
         ),
@@ -130,6 +134,7 @@ fn start(
         connections_max: CONNECTIONS_MAX,
         tls: None,
         beside: shown.map(tls::Shown::beside),
+        stable_keys: Some("customers*"),
     };
     Proxy::start(&setup, &mut || {
         pause(Duration::from_millis(20));
@@ -148,11 +153,18 @@ fn demonstrate(
     vault: Option<&vault::Vault>,
 ) -> Result<(), Failure> {
     let through_proxy = format!("127.0.0.1:{}", proxy.port);
-    for (topic, sealed) in [(SEALED, true), (PASSED, false)] {
-        let sent = exchange::send_orders(&through_proxy, topic)?;
+    for (topic, kind) in [
+        (SEALED, Kind::Sealed),
+        (KEYS_SEALED, Kind::KeysSealed),
+        (PASSED, Kind::Passed),
+    ] {
+        let mut sent = exchange::send_orders(&through_proxy, topic)?;
+        if kind == Kind::KeysSealed {
+            sent.extend(exchange::send_orders(&through_proxy, topic)?);
+        }
         let stored = exchange::read(brokers, topic, sent.len())?;
         let received = exchange::read(&through_proxy, topic, sent.len())?;
-        show::side_by_side(topic, sealed, &sent, &stored, &received)?;
+        show::side_by_side(topic, kind, &sent, &stored, &received)?;
     }
     if let Some(shown) = shown {
         shown.demonstrate(proxy, brokers)?;
@@ -207,7 +219,7 @@ fn keep(
     shown: Option<&tls::Shown>,
 ) -> Result<(), Failure> {
     tell!(
-        "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `public*` pass, everything else is refused."
+        "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `customers*` with their keys, `public*` pass, everything else is refused."
     );
     tell!(
         "  through the proxy      kcat -b 127.0.0.1:{} -t {SEALED} -C",

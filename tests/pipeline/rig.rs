@@ -406,7 +406,8 @@ impl Rig {
     pub(crate) fn give_stable_key(&mut self, domains: &[&str]) {
         let secret = || SecretKey::from_bytes(&mut [0x5b; 32]).unwrap();
         let mut keyring = Keyring::default();
-        let id = keyring.add("key", &secret(), b"wrapped", 0).unwrap();
+        let id = keyring.add("key", &secret(), &dek("keyring", 1).wrapped(), 0);
+        let id = id.unwrap();
         for domain in domains {
             keyring.assign(domain, id, false).unwrap();
         }

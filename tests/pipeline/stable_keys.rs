@@ -13,7 +13,7 @@ use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::fetch::records_of;
 use crate::produce::exchange;
-use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, sealed, with_checksum};
+use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, dek, sealed, with_checksum};
 use crate::wire::{frames, produce, to_produce};
 
 /// Of the topics whose keys are sealed: `keys-a` and others have one stable key, `keys-b` another, `keys-c` none.
@@ -36,7 +36,8 @@ impl Bench {
             (2, &["keys-b"]),
         ] {
             let name = format!("key-{byte}");
-            let id = keyring.add(&name, &secret(byte), &[byte; 40], 0).unwrap();
+            let wrapped = dek("keyring", byte.into()).wrapped();
+            let id = keyring.add(&name, &secret(byte), &wrapped, 0).unwrap();
             for domain in domains {
                 keyring.assign(domain, id, false).unwrap();
             }
@@ -233,7 +234,9 @@ fn unknown_foreign_and_altered_keys_are_refused_for_reasons_of_their_own() {
     let of_one = bench.produce("keys-b", &clear).unwrap();
     // Another keyring, which has neither.
     let mut other = Keyring::default();
-    let three = other.add("key-1", &secret(1), b"three", 0).unwrap();
+    let three = other
+        .add("key-1", &secret(1), &dek("keyring", 3).wrapped(), 0)
+        .unwrap();
     other.assign("keys-b", three, false).unwrap();
     let before = std::mem::replace(&mut bench.keyring, other);
     bench.give(|_| None);

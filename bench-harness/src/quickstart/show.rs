@@ -1,22 +1,36 @@
 //! Side by side: what the application sent, what the brokers hold, what came back. And whether that is as promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::exchange::{Place, Record};
 use crate::Failure;
 use crate::contains;
 
+/// What becomes of a topic's records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Values and headers are sealed.
+    Sealed,
+    /// Keys as well: equal ones equally.
+    KeysSealed,
+    Passed,
+}
+
 /// Prints the three views of each record, and fails if one of them is not what it has to be.
 pub(super) fn side_by_side(
     topic: &str,
-    sealed: bool,
+    kind: Kind,
     sent: &BTreeMap<Place, Record>,
     stored: &BTreeMap<Place, Record>,
     received: &BTreeMap<Place, Record>,
 ) -> Result<(), Failure> {
     tell!(
         "Topic {topic}: {}",
-        if sealed { "sealed" } else { "passes through" }
+        match kind {
+            Kind::Sealed => "sealed",
+            Kind::KeysSealed => "sealed with keys: equal ones are stored equally",
+            Kind::Passed => "passes through",
+        }
     );
     for (place, sent) in sent {
         let (partition, offset) = place;
@@ -31,11 +45,25 @@ pub(super) fn side_by_side(
         if received != sent {
             return Err("what came back is not what was sent".into());
         }
-        if sealed && is_readable(sent, stored) {
-            return Err("a broker can read what was sent".into());
+        match kind {
+            Kind::Passed if stored != sent => return Err("a record that passes through was changed".into()),
+            Kind::Sealed | Kind::KeysSealed if is_readable(sent, stored, kind) => {
+                return Err("a broker can read what was sent".into());
+            }
+            _ => {}
         }
-        if !sealed && stored != sent {
-            return Err("a record that passes through was changed".into());
+    }
+    if kind == Kind::KeysSealed {
+        let keys: BTreeSet<_> = sent
+            .iter()
+            .filter_map(|(place, sent)| Some((&sent.key, &stored.get(place)?.key)))
+            .collect();
+        let [before, after] = [
+            keys.iter().map(|(sent, _)| *sent).collect::<BTreeSet<_>>(),
+            keys.iter().map(|(_, stored)| *stored).collect(),
+        ];
+        if [before.len(), after.len()] != [keys.len(); 2] || keys.len() == sent.len() {
+            return Err("equal keys are not stored equally".into());
         }
     }
     tell!();
@@ -43,12 +71,15 @@ pub(super) fn side_by_side(
 }
 
 /// Whether anything that should be secret can be found in what the broker holds.
-fn is_readable(sent: &Record, stored: &Record) -> bool {
+fn is_readable(sent: &Record, stored: &Record, kind: Kind) -> bool {
+    let key = sent.key.as_ref().filter(|_| kind == Kind::KeysSealed);
     let secrets = sent
         .value
         .iter()
+        .chain(key)
         .chain(sent.headers.iter().filter_map(|(_, value)| value.as_ref()));
     let mut held: Vec<u8> = stored.value.clone().unwrap_or_default();
+    held.extend(key.and(stored.key.as_deref()).unwrap_or_default());
     for (name, value) in &stored.headers {
         held.extend_from_slice(name.as_bytes());
         held.extend_from_slice(value.as_deref().unwrap_or_default());
@@ -122,13 +153,20 @@ mod tests {
     #[test]
     fn what_is_readable_is_found() {
         let sent = record(b"secret value", &[("trace", b"secret header")]);
-        assert!(is_readable(&sent, &record(b"xx secret value xx", &[])));
-        assert!(is_readable(
-            &sent,
-            &record(b"xx", &[("sealwire", b"..secret header..")])
-        ));
-        assert!(is_readable(&sent, &record(b"xx", &[("trace", b"xx")])));
-        assert!(!is_readable(&sent, &record(b"xx", &[("sealwire", b"xx")])));
+        let readable = |stored: &Record| is_readable(&sent, stored, Kind::Sealed);
+        assert!(readable(&record(b"xx secret value xx", &[])));
+        assert!(readable(&record(b"xx", &[("sealwire", b"..secret header..")])));
+        assert!(readable(&record(b"xx", &[("trace", b"xx")])));
+        assert!(!readable(&record(b"xx", &[("sealwire", b"xx")])));
+        let keyed = |key: &[u8]| Record {
+            key: Some(key.to_vec()),
+            ..record(b"xx", &[])
+        };
+        let sent = keyed(b"customer");
+        for (stored, readable) in [(keyed(b"customer"), true), (keyed(b"sealed"), false)] {
+            assert_eq!(is_readable(&sent, &stored, Kind::KeysSealed), readable);
+            assert!(!is_readable(&sent, &stored, Kind::Sealed));
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) fn start(
         connections_max: 2 * (point.connections + point.idle_connections) + CONNECTIONS_BESIDE,
         tls: site.certificates.as_ref().map(tls),
         beside: None,
+        stable_keys: None,
     };
     Proxy::start(&setup, meanwhile)
 }
