@@ -294,6 +294,7 @@ fn rings_that_seal_alike_have_one_fingerprint_and_others_another() -> TestResult
     Ok(())
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 #[test]
 fn what_is_no_keyring_is_refused_with_words() -> TestResult {
     let (ring, [first, second]) = ring()?;

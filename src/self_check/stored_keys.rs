@@ -79,7 +79,7 @@ impl KeyWatcher {
             let values = settings
                 .into_iter()
                 .map(|TopicSettings { values, .. }| values)
-                .last();
+                .next();
             return self.fit(values.unwrap_or(Ok([None])), keys, topic, &mut client, deadline);
         }
         last

@@ -80,8 +80,8 @@ impl TopicLooks {
         let now = clocks::now();
         match self.looks.get(&key) {
             Some(State::UnderWay) => return,
-            Some(State::Found(look)) => return tell(executors, &key, look.clone()),
-            Some(State::Unknown(until)) if now < *until => return tell(executors, &key, TopicLook::Good),
+            Some(State::Found(look)) => return tell(executors, &key, look),
+            Some(State::Unknown(until)) if now < *until => return tell(executors, &key, &TopicLook::Good),
             Some(State::Unknown(_)) | None => {}
         }
         let (Some(config), Some(keys)) = (self.clusters.get(cluster), self.keys_of(&key)) else {
@@ -145,17 +145,16 @@ impl TopicLooks {
             }
         };
         let key = (cluster, topic);
-        tell(executors, &key, look);
+        tell(executors, &key, &look);
         self.looks.insert(key, state);
     }
 }
 
-fn tell(executors: &[Sender<ExecutorMessage>], (cluster, topic): &(ClusterId, Arc<str>), look: TopicLook) {
-    for executor in executors.iter().cloned() {
-        let (cluster, topic, look) = (*cluster, Arc::clone(topic), look.clone());
-        tokio::spawn(async move {
-            send(&executor, ExecutorMessage::TopicLook(cluster, topic, look)).await;
-        });
+fn tell(executors: &[Sender<ExecutorMessage>], (cluster, topic): &(ClusterId, Arc<str>), look: &TopicLook) {
+    for executor in executors {
+        let executor = executor.clone();
+        let message = ExecutorMessage::TopicLook(*cluster, Arc::clone(topic), look.clone());
+        tokio::spawn(async move { send(&executor, message).await });
     }
 }
 

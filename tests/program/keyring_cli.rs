@@ -90,6 +90,7 @@ impl Folder {
 const NEW: &str = "--config sealwire.toml --kms near --kek payments";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the life of a keyring, step by step")]
 fn a_keyring_from_create_to_another_kms() -> TestResult {
     let folder = Folder::new()?;
     assert_eq!(
@@ -183,6 +184,7 @@ fn a_keyring_from_create_to_another_kms() -> TestResult {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the life of a keyring, step by step")]
 fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
     let folder = Folder::new()?;
     folder.fails(1, "keyring list keyring.json", "keyring.json");

@@ -71,7 +71,7 @@ impl Shown {
         let sent = leader.send(TOPIC, orders)?;
         let stored = exchange::read(brokers, TOPIC, sent.len())?;
         let received = leader.read(TOPIC, sent.len())?;
-        show::side_by_side(TOPIC, true, &sent, &stored, &received)?;
+        show::side_by_side(TOPIC, show::Kind::Sealed, &sent, &stored, &received)?;
 
         for (who, said, logged) in [
             ("speaks no TLS", speak_plainly(port)?, "this client speaks no TLS"),
