@@ -18,6 +18,7 @@ mod issuers;
 mod keks;
 mod listeners;
 mod own_account;
+mod patience;
 mod stored_keys;
 mod topics;
 

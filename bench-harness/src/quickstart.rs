@@ -55,7 +55,13 @@ enum Kms {
 const SEALED: &str = "payments-eu";
 /// A topic under a rule that seals record keys as well.
 const KEYS_SEALED: &str = "customers";
-const KEYS_RULE: &str = "[[cluster.main.topics]]\nmatch = \"customers*\"\nkms = \"local\"\nkek = \"quickstart\"\nkey = \"stable\"\n";
+const KEYS_RULE: &str = r#"
+[[cluster.main.topics]]
+match = "customers*"
+kms = "local"
+kek = "quickstart"
+key = "stable"
+"#;
 /// A topic under a pass rule.
 const PASSED: &str = "public-notes";
 /// Of each topic.
@@ -219,7 +225,8 @@ fn keep(
     shown: Option<&tls::Shown>,
 ) -> Result<(), Failure> {
     tell!(
-        "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `customers*` with their keys, `public*` pass, everything else is refused."
+        "\nStill running; Ctrl-C ends it. Topics `payments-*` are sealed, `customers*` with their keys, `public*` \
+         pass, everything else is refused."
     );
     tell!(
         "  through the proxy      kcat -b 127.0.0.1:{} -t {SEALED} -C",

@@ -1,5 +1,5 @@
-//! AES-256-GCM-SIV (RFC 8452) with a nonce of zeros: what it makes of a text depends on nothing but key, additional data
-//! and text, so that equal record keys stay equal (ENV-72).
+//! AES-256-GCM-SIV (RFC 8452) with a nonce of zeros: what it makes of a text depends on nothing but key, additional
+//! data and text, so that equal record keys stay equal (ENV-72).
 //!
 //! - GCM-SIV-1: a nonce that stays the same shows which texts are equal, and nothing else of them but their length; the
 //!   cipher is made for it. (AES-GCM would give its key away.)

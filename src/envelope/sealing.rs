@@ -48,8 +48,8 @@ impl SealingKey {
         })
     }
 
-    /// Begins one attempt to seal one batch, which came at `place`, on these terms: draws its salt, derives its sub-key,
-    /// and writes down what its records have in common.
+    /// Begins one attempt to seal one batch, which came at `place`, on these terms: draws its salt, derives its
+    /// sub-key, and writes down what its records have in common.
     ///
     /// # Errors
     /// [`SealError::Crypto`].

@@ -1,7 +1,7 @@
 //! A keyring whose keys were unwrapped: what executors seal and open record keys with.
 //!
-//! - STABLE-KEYRING-1: it never changes; what comes of a changed file, or of what a KMS says, is another one. Only that a
-//!   key is refused is told through it, so that work which is under way stops as well.
+//! - STABLE-KEYRING-1: it never changes; what comes of a changed file, or of what a KMS says, is another one. Only that
+//!   a key is refused is told through it, so that work which is under way stops as well.
 //! - STABLE-KEYRING-2: a key that is refused is in the next one without its bytes.
 //!
 //! The control thread makes it, any thread may hold it.

@@ -10,9 +10,10 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::own_account::{OwnLogin, log_in, own_account};
+use super::patience::{CONNECT_MAX, patience};
 use super::{Row, Verdict, left, some_of, stored_keys, topics};
 use crate::config::{ClusterConfig, Config, HostPort, OwnPorts, UpstreamLogin};
-use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, Patience};
+use crate::kafka_client::{BrokerClient, ClientError, FoundCluster};
 use crate::messages::CameBack;
 use crate::transport::tls_client::ClientSet;
 
@@ -195,16 +196,6 @@ enum LeadsTo {
     Unknown,
 }
 
-pub(super) fn patience(deadline: Instant) -> Patience {
-    // A time-out of zero would be none at all.
-    let wait = |most| left(deadline, most).max(Duration::from_millis(1));
-    Patience {
-        connect: wait(CONNECT_MAX),
-        answer: wait(ANSWER_MAX),
-        answer_bytes_max: ANSWER_BYTES_MAX,
-    }
-}
-
 fn why_not(error: ClientError, way: LeadsTo, speaks_tls: bool) -> String {
     let listener = if speaks_tls {
         "a Kafka listener"
@@ -312,8 +303,3 @@ fn reach(host: &str, port: i32, own: &OwnPorts, deadline: Instant) -> Result<(),
     }
     Err(last)
 }
-
-const CONNECT_MAX: Duration = Duration::from_secs(3);
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// The brokers and partitions of a cluster that is larger than anybody's take less.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;

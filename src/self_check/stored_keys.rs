@@ -1,13 +1,13 @@
 //! Whether the record keys in the log of a compacted topic are stored as its rule stores them: sealed and clear ones
 //! beside each other would be different keys to a log cleaner. Blocks.
 //!
-//! - STORED-KEYS-1: it reads, and writes nothing; the records themselves it neither opens nor shows.
+//! It reads, and writes nothing; the records themselves it neither opens nor shows.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::brokers::patience;
 use super::own_account::own_account;
+use super::patience::patience;
 use super::topics::sealed_topics;
 use super::{Row, Verdict, some_of};
 use crate::broker_login::BrokerAccount;

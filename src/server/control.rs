@@ -235,11 +235,11 @@ impl Control {
                 biased;
                 // Few at a time, and each of them was asked for.
                 Some(ended) = self.tokens.ended() => self.tokens.take(&self.links.executors, ended),
-                Some(ended) = self.topic_looks.ended() => self.topic_looks.take(&self.links.executors, ended),
                 request = self.links.requests.recv() => self.serve_one(request),
                 Some(GroupNews { cluster, rules, group }) = self.groups.recv() => {
                     self.links.audit.tell_rules(&cluster, rules, Some(&group), clocks::now());
                 }
+                Some(ended) = self.topic_looks.ended() => self.topic_looks.take(&self.links.executors, ended),
                 // KEY-EVENT-1: while the log has no room they wait where there is a bound.
                 told = next_key_event(&mut self.key_events), if !self.links.audit.is_waiting() => {
                     self.links.audit.tell_key(told, clocks::now());

@@ -236,7 +236,10 @@ impl StableKeysFile {
                     return Err((key.id(), key.name().to_owned(), reason));
                 }
                 Err(reason) => {
-                    tracing::warn!(key = %key.id(), name = key.name(), %reason, "a stable key that no pin names does not open");
+                    tracing::warn!(
+                        key = %key.id(), name = key.name(), %reason,
+                        "a stable key that no pin names does not open"
+                    );
                     StableKey::refused(key, reason.failure())
                 }
             }));

@@ -135,12 +135,20 @@ impl TopicLooks {
         let (state, look) = match fit {
             KeysFit::Yes => (State::Found(TopicLook::Good), TopicLook::Good),
             KeysFit::No(reason) => {
-                tracing::error!(cluster = name, topic = %Foreign::new(&*topic), reason, "a topic is not written to: its keys do not go together with its rule");
+                let topic = Foreign::new(&*topic);
+                tracing::error!(
+                    cluster = name, %topic, reason,
+                    "a topic is not written to: its keys do not go together with its rule"
+                );
                 let look = TopicLook::Unfit(reason.into());
                 (State::Found(look.clone()), look)
             }
             KeysFit::Unknown(reason) => {
-                tracing::warn!(cluster = name, topic = %Foreign::new(&*topic), reason = %Foreign::new(&reason), "whether a topic is compacted, and has keys of another kind, could not be looked up");
+                let (topic, reason) = (Foreign::new(&*topic), Foreign::new(&reason));
+                tracing::warn!(
+                    cluster = name, %topic, %reason,
+                    "whether a topic is compacted and has keys of another kind could not be looked up"
+                );
                 (State::Unknown(clocks::now() + ASK_AGAIN_AFTER), TopicLook::Good)
             }
         };
@@ -165,3 +173,6 @@ const LOOKS_MAX: usize = 10_000;
 /// For one topic.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

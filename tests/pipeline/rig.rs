@@ -155,7 +155,7 @@ fn rules() -> RuleSet {
         }),
         keys_rule("keys-*", |_| {}),
         keys_rule("both-keys-*", |rule| rule.keys.accept_others = true),
-        keys_rule("tombs-keys-*", |rule| {
+        keys_rule("dead-keys-*", |rule| {
             rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
         }),
         seal_rule("clear-*", "payments", |rule| {

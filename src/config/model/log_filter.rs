@@ -180,6 +180,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::state_file",
     "sealwire::server::threads",
     "sealwire::server::tls_files",
+    "sealwire::server::topic_looks",
 ];
 
 #[cfg(test)]

@@ -76,8 +76,8 @@ pub(super) const KEYS: &[Key] = &[
     table(
         "keyring",
         Absent("no record keys are sealed"),
-        "The stable keys that record keys are sealed under, wrapped by KMSs of this configuration. All instances have the \
-         same file; the program follows it, and never writes it. See `docs/keyring.md`.",
+        "The stable keys that record keys are sealed under, wrapped by KMSs of this configuration. All instances have \
+         the same file; the program follows it, and never writes it. See `docs/keyring.md`.",
         "[keyring]",
     ),
     other(

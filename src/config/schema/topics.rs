@@ -147,7 +147,8 @@ pub(super) const KEYS: &[Key] = &[
     flag(
         "cluster.*.topics.[].accept_sealed_keys",
         "false",
-        "Beside `key = \"clear\"`: readers get records whose keys are sealed, too. Refused for topics that are compacted.",
+        "Beside `key = \"clear\"`: readers get records whose keys are sealed, too. Refused for topics that are \
+         compacted.",
         "true",
     ),
     other(

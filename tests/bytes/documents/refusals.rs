@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sealwire::audit::KekName;
 use sealwire::crypto::CryptoError;
-use sealwire::envelope::{FormKind, OpenError};
+use sealwire::envelope::{FormKind, OpenError, StableKeyId};
 use sealwire::keys::KeyFailure;
 use sealwire::pipeline::{FetchRefusal, ProduceRefusal};
 use sealwire::record_batch::{BatchError, CodecError, RecordError};
@@ -61,6 +61,10 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         ProduceRefusal::KafkaInternal,
         ProduceRefusal::AuditHeld,
         ProduceRefusal::KeyPending,
+        ProduceRefusal::NoStableKey("orders".into()),
+        ProduceRefusal::StableKey(KeyFailure::KekDisabled, stable_key()),
+        ProduceRefusal::KeysUnfit("it holds others".into()),
+        ProduceRefusal::KeysUnseen,
         ProduceRefusal::SequenceGuard,
         ProduceRefusal::ClientMarker,
         ProduceRefusal::TooLarge {
@@ -82,6 +86,10 @@ fn kek() -> KekName {
     Arc::<str>::from("payments").into()
 }
 
+fn stable_key() -> StableKeyId {
+    StableKeyId::of_wrapped(b"wrapped")
+}
+
 fn fetch_refusals() -> Vec<FetchRefusal> {
     let open = [
         OpenError::Record(RecordError::Truncated),
@@ -92,6 +100,11 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         OpenError::SealNotCanonical,
         OpenError::SealOutOfRange,
         OpenError::KeySealed,
+        OpenError::ClearKey,
+        OpenError::MalformedKey,
+        OpenError::UnknownStableKey { id: stable_key() },
+        OpenError::ForeignStableKey { id: stable_key() },
+        OpenError::KeyTag,
         OpenError::ExtraHeaders,
         OpenError::UnknownDomain,
         OpenError::WrongKey,
@@ -128,6 +141,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         .chain(open.map(FetchRefusal::Open))
         .chain(forms.map(FetchRefusal::Form))
         .chain(keys.map(|failure| FetchRefusal::Key(failure, kek())))
+        .chain(keys.map(|failure| FetchRefusal::StableKey(failure, stable_key())))
         .chain(batch.map(FetchRefusal::Batch))
         .collect()
 }

@@ -134,8 +134,8 @@ fn delete(
     }
 }
 
-/// Waits until the cleaner has left exactly this, with what is written so that it takes up the last segment too; readers
-/// have exactly this, before and after.
+/// Waits until the cleaner has left exactly this, with what is written so that it takes up the last segment too.
+/// Readers have exactly this, before and after.
 fn assert_cleaned_to(topic: &str, left: &BTreeMap<Bytes, Bytes>) {
     let from = From::partitions(topic, 1);
     let read = || -> BTreeMap<Bytes, Bytes> {

@@ -255,7 +255,7 @@ fn each_mistake_is_refused() {
             "kms = \"local\"\naccept_clear_keys = true",
             "clear keys are what this rule is for",
         ),
-        ("[admin]", "[keyring]\n[admin]", "is missing"),
+        ("[admin]", "[keyring]\n[admin]", "keyring has no path"),
         (
             "kms = \"local\"",
             "kms = \"local\"\naccept = [\"kroxylicious\", \"sealwire\"]",
