@@ -1,5 +1,5 @@
 // Group readers on sarama and kafka-go: they print the offset of each message that they are given, and a checksum of what
-// it holds, until their input ends.
+// it holds, until their input ends. And a producer on sarama, which prints the partition of each of its messages.
 package main
 
 import (
@@ -26,6 +26,9 @@ func main() {
 	switch library {
 	case "sarama":
 		err = readBySarama(ctx, bootstrap, topic, group)
+	case "sarama-producer":
+		// The last argument is no group, but the partitioner.
+		err = produceBySarama(bootstrap, topic, group)
 	case "kafka-go":
 		err = readByKafkaGo(ctx, bootstrap, topic, group)
 	}
@@ -80,6 +83,30 @@ func readBySarama(ctx context.Context, bootstrap, topic, group string) error {
 		if err := consumer.Consume(ctx, []string{topic}, printer{}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func produceBySarama(bootstrap, topic, partitioner string) error {
+	config := sarama.NewConfig()
+	config.Version = sarama.V2_8_0_0
+	config.Producer.Return.Successes = true
+	if partitioner == "crc32" {
+		config.Producer.Partitioner = sarama.NewCustomHashPartitioner(crc32.NewIEEE)
+	}
+	producer, err := sarama.NewSyncProducer([]string{bootstrap}, config)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	for number := 0; number < 60; number++ {
+		key := sarama.StringEncoder(fmt.Sprintf("key %d", number))
+		message := &sarama.ProducerMessage{Topic: topic, Key: key, Value: sarama.StringEncoder("value")}
+		partition, _, err := producer.SendMessage(message)
+		if err != nil {
+			return err
+		}
+		fmt.Println(partition)
 	}
 	return nil
 }

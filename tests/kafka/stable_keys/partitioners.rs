@@ -1,12 +1,13 @@
 //! Clients choose partitions by their own keys: where keys are sealed, each record goes to where it went before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use super::RIG;
 use crate::support::agent::Agent;
 use crate::support::operations::Options;
 use crate::support::records::{Record, assert_delivered};
-use crate::support::shared;
+use crate::support::{artifacts, cache, shared};
 
 #[test]
 fn each_librarys_own_partitioner_puts_every_key_where_it_did() {
@@ -30,6 +31,29 @@ fn other_partitioners_do_as_well() {
     }
 }
 
+/// Whatever an application does with its keys.
+#[test]
+fn partitioners_of_an_applications_own_do_as_well() {
+    assert_same_places(RIG.java, |options| options.extra("partitioner.class", "LastByte"));
+}
+
+/// By its usual partitioner, and by one with another hash.
+#[test]
+fn sarama_puts_every_key_where_it_did() {
+    for partitioner in ["usual", "crc32"] {
+        let [sealed, plain] = ["stable-placed", "plain-placed"].map(|prefix| RIG.topic(prefix, PARTITIONS));
+        let places = |bootstrap: &str, topic: &str| {
+            let mut producer = Command::new(artifacts::go_reader());
+            producer.args(["sarama-producer", bootstrap, topic, partitioner]);
+            cache::run(&mut producer)
+        };
+        let through = places(&RIG.bootstrap(), &sealed);
+        assert_eq!(through, places(&RIG.cluster.bootstrap(), &plain), "{partitioner}");
+        let used: BTreeSet<_> = through.lines().collect();
+        assert!(used.len() > 4, "keys are spread: {used:?}");
+    }
+}
+
 fn assert_same_places(agent: &Agent, with: impl Fn(Options) -> Options) {
     let [sealed, plain] = ["stable-placed", "plain-placed"].map(|prefix| RIG.topic(prefix, PARTITIONS));
     let places = |options: Options, topic: &str| -> BTreeMap<String, i32> {
@@ -43,7 +67,7 @@ fn assert_same_places(agent: &Agent, with: impl Fn(Options) -> Options) {
     };
     let [through, straight] = [places(RIG.options(), &sealed), places(RIG.direct(), &plain)];
     assert_eq!(through, straight, "{:?}", agent.library());
-    let used: std::collections::BTreeSet<_> = through.values().collect();
+    let used: BTreeSet<_> = through.values().collect();
     assert!(used.len() > 4, "keys are spread: {used:?}");
 }
 

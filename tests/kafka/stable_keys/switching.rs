@@ -8,6 +8,7 @@ use std::process::Command;
 use super::RIG;
 use super::compaction::compacted;
 use crate::support::broker_properties::Login;
+use crate::support::cache;
 use crate::support::keystore::Keystore;
 use crate::support::operations::From;
 use crate::support::proxy::{Proxy, ProxySetup};
@@ -152,5 +153,28 @@ fn instances_with_different_keyrings_show_it_and_do_not_read_each_other() {
     assert_eq!(shown[0], shown[2]);
     for (name, line) in &shown[0] {
         assert_ne!(line, &shown[1][name]);
+    }
+    // And so does what is stored: one record each, under two keys.
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+    inspect.args([
+        "inspect",
+        "--bootstrap",
+        &RIG.cluster.bootstrap(),
+        "--topic",
+        topic,
+    ]);
+    let found = cache::run(&mut inspect);
+    for (place, records) in [(0, 2), (1, 1)] {
+        let id = shown[place]["sealwire_stable_key_info{"]
+            .split('"')
+            .rev()
+            .nth(1)
+            .expect("a key");
+        let sealed_under = format!("key sealed under {id}");
+        assert_eq!(
+            found.matches(&sealed_under).count(),
+            records,
+            "{sealed_under} in {found}"
+        );
     }
 }
