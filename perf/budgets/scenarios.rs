@@ -150,6 +150,7 @@ fn batch(value_bytes: usize) -> Vec<u8> {
 fn rig() -> Rig {
     let mut rig = Rig::with_keys();
     rig.give_stable_key(&[KEYS_SEALED]);
+    rig.topics_fit(&["sealed-a"]);
     rig
 }
 
