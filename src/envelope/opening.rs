@@ -223,6 +223,8 @@ struct Front<'s> {
 }
 
 impl<'s> Front<'s> {
+    // Always: handed back as a value, it would go through memory.
+    #[inline(always)]
     fn of(source: &'s [u8], record: MarkedRecord<'_>, key: Option<&'s [u8]>) -> Result<Self, OpenError> {
         let MarkedRecord { layout, marker } = record;
         let sealed_key = key.filter(|_| marker.seal.parts.key_sealed);
@@ -242,7 +244,7 @@ impl<'s> Front<'s> {
     }
 
     /// How long they are once opened.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of slices in memory")]
     fn bytes(&self) -> usize {
         let key = self
@@ -252,12 +254,13 @@ impl<'s> Front<'s> {
     }
 
     /// Appends them, with zeros in the place of a key that is to be opened; says where that is.
-    #[inline]
+    #[inline(always)]
     fn put(&self, out: &mut Vec<u8>) -> Range<usize> {
         out.extend_from_slice(self.copied);
-        if self.sealed_key.is_some() {
-            put_varint(out, self.key_bytes as i32);
+        if self.sealed_key.is_none() {
+            return 0..0;
         }
+        put_varint(out, self.key_bytes as i32);
         let start = out.len();
         out.resize(start.saturating_add(self.key_bytes), 0);
         start..out.len()

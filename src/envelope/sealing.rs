@@ -414,7 +414,7 @@ impl<'s> StoredKey<'s> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of what is in memory")]
     fn bytes(&self) -> usize {
         let sealed = self.sealed.as_ref();

@@ -234,6 +234,7 @@ fn assert_record(stored: &Consumed, item: &Value, line: &str, seal: Option<(&str
         "format": 1,
         "headers": headers,
         "key_sealed": false,
+        "stable_key": null,
         "domain_hint": hex(&digest(&SHA256, stored.topic.as_bytes()).as_ref()[..4]),
         "domain_is_topic": true,
         "wrapped_dek": {

@@ -97,8 +97,11 @@ impl Survey {
             }
             form => return self.unsealed(form, records, record, context),
         };
-        let stored = &context.topic.keys;
-        stored.check_stored(context.rule.keys, records, record, &marker)?;
+        // ENV-77. Of most records there is nothing to be said.
+        if marker.seal().parts.key_sealed || !context.rule.keys.accept_clear() {
+            let stored = &context.topic.keys;
+            stored.check_stored(context.rule.keys, records, record, &marker)?;
+        }
         // ENV-50. Before its key is asked for; the tag binds what it says of itself.
         if marker.seal().parts.headers < context.rule.open_headers {
             return Err(FetchRefusal::WeakHeaders);
