@@ -359,11 +359,20 @@ fn an_idle_pair_of_tls_sessions_takes_little_memory() {
         };
         // What is made once for all.
         let first = pair();
-        let before = heap_bytes();
-        let pairs: Vec<_> = (0..PAIRS).map(|_| pair()).collect();
-        let each = heap_bytes().saturating_sub(before) / PAIRS;
-        drop((first, pairs));
-        assert!((4 * 1024..24 * 1024).contains(&each), "{version:?}: {each} bytes");
+        // Other tests have the same heap, and may give much of theirs back meanwhile: the middle of five tries.
+        let mut tries = [0; 5].map(|_: usize| {
+            let before = heap_bytes();
+            let pairs: Vec<_> = (0..PAIRS).map(|_| pair()).collect();
+            let each = heap_bytes().saturating_sub(before) / PAIRS;
+            drop(pairs);
+            each
+        });
+        drop(first);
+        tries.sort_unstable();
+        assert!(
+            (4 * 1024..24 * 1024).contains(&tries[2]),
+            "{version:?}: {tries:?} bytes"
+        );
     }
 }
 
