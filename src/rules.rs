@@ -426,6 +426,7 @@ pub struct RecordKeys {
 
 impl RecordKeys {
     /// As they are, and no others.
+    #[cfg(feature = "testing")]
     pub const CLEAR: Self = Self {
         sealed: false,
         accept_others: false,

@@ -44,6 +44,7 @@ impl StableKeyId {
     }
 
     /// The id that these bytes are.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn from_bytes(bytes: [u8; STABLE_KEY_ID_BYTES]) -> Self {
         Self(bytes)
