@@ -29,10 +29,12 @@ mod round_trip;
 pub mod salt;
 pub mod seal;
 pub mod sealing;
+mod short_digest;
 pub mod stable_key;
 mod uvarint;
 #[cfg(test)]
 mod vectors;
+mod wipe;
 pub mod wrapped_dek;
 
 pub use domain::{Domain, DomainError};

@@ -51,7 +51,7 @@ pub(super) fn put_context(out: &mut Vec<u8>, parts: Parts, domain: &Domain) {
 }
 
 /// Appends what follows [`put_context`]: the key as the broker stores it.
-#[inline(always)]
+#[inline]
 pub(super) fn put_stored_key(out: &mut Vec<u8>, stored_key: Option<&[u8]>) {
     put_length(out, stored_key.map(<[u8]>::len));
     out.extend_from_slice(stored_key.unwrap_or_default());

@@ -3,7 +3,7 @@
 //! - DOMAIN-1: 1 to 65535 bytes of UTF-8 (ENV-30): what the additional data's length field can say, and never empty, so
 //!   that a template which expands to nothing cannot tie all topics together.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use super::short_digest::short_digest;
 
 /// Longest domain, in bytes: its length field in the additional data is a u16.
 pub const DOMAIN_BYTES_MAX: usize = u16::MAX as usize;
@@ -40,10 +40,7 @@ impl Domain {
         if name.len() > DOMAIN_BYTES_MAX {
             return Err(DomainError::TooLong);
         }
-        let mut hint = [0; 4];
-        for (to, from) in hint.iter_mut().zip(digest(&SHA256, name.as_bytes()).as_ref()) {
-            *to = *from;
-        }
+        let hint = short_digest(name.as_bytes());
         Ok(Self { name, hint })
     }
 

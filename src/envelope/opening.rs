@@ -11,8 +11,6 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use zeroize::Zeroize;
-
 use crate::crypto::xaes::SALT_BYTES;
 use crate::crypto::{BatchKey, RecordKey, SecretKey};
 use crate::record_batch::record::header_section;
@@ -23,6 +21,7 @@ use super::additional_data::{BoundHeaders, RecordBinding, put_context, put_store
 use super::form::{MarkedRecord, Marker};
 use super::seal::HeaderMode;
 use super::stable_key::{AcceptedDomain, SEALED_KEY_BYTES};
+use super::wipe::wipe;
 use super::{OpenError, StableKeyId};
 
 /// A DEK ready to open with.
@@ -381,15 +380,6 @@ fn check_opened_headers(out: &[u8], section_start: usize) -> Result<(), OpenErro
         .and_then(|walk| walk.check())
         .map(|_| ())
         .map_err(|_| OpenError::HiddenHeaders)
-}
-
-/// OPEN-1.
-#[cold]
-fn wipe(out: &mut Vec<u8>, start: usize) {
-    if let Some(written) = out.get_mut(start..) {
-        written.zeroize();
-    }
-    out.truncate(start);
 }
 
 #[inline]

@@ -125,11 +125,10 @@ impl<'a> SealTerms<'a> {
     /// With keys that stay readable.
     #[must_use]
     pub fn new(domain: &'a Domain, headers: HeaderMode) -> Self {
-        let keys = None;
         Self {
             domain,
             headers,
-            keys,
+            keys: None,
         }
     }
 

@@ -14,9 +14,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use zeroize::Zeroize;
-
+use super::short_digest::short_digest;
+use super::wipe::wipe;
 use super::{Domain, OpenError, SealError};
 use crate::crypto::gcm_siv::StableCipher;
 use crate::crypto::xaes::TAG_BYTES;
@@ -30,30 +29,29 @@ pub const SEALED_KEY_BYTES: usize = 1 + STABLE_KEY_ID_BYTES + TAG_BYTES;
 
 /// Which stable key sealed a record's key (ENV-73).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StableKeyId([u8; STABLE_KEY_ID_BYTES]);
+pub struct StableKeyId(
+    /// A number, big-endian, and no array: errors have it that are made for each record, and stay in a register so.
+    u32,
+);
 
 impl StableKeyId {
     /// Of a stable key that is wrapped into `wrapped` when it is made; it stays when the key is wrapped anew.
     #[must_use]
     pub fn of_wrapped(wrapped: &[u8]) -> Self {
-        let mut id = [0; STABLE_KEY_ID_BYTES];
-        for (to, from) in id.iter_mut().zip(digest(&SHA256, wrapped).as_ref()) {
-            *to = *from;
-        }
-        Self(id)
+        Self(u32::from_be_bytes(short_digest(wrapped)))
     }
 
     /// The id that these bytes are.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn from_bytes(bytes: [u8; STABLE_KEY_ID_BYTES]) -> Self {
-        Self(bytes)
+        Self(u32::from_be_bytes(bytes))
     }
 
     /// As it is stored.
     #[must_use]
     pub fn bytes(self) -> [u8; STABLE_KEY_ID_BYTES] {
-        self.0
+        self.0.to_be_bytes()
     }
 
     /// The id that a sealed key names. Untrusted until the key is opened.
@@ -63,7 +61,8 @@ impl StableKeyId {
     pub fn in_sealed_key(stored: &[u8]) -> Result<Self, OpenError> {
         match stored {
             [FORMAT_SEALED_KEY, id @ ..] if stored.len() >= SEALED_KEY_BYTES => {
-                id.first_chunk().copied().map(Self).ok_or(OpenError::MalformedKey)
+                let id = id.first_chunk().ok_or(OpenError::MalformedKey)?;
+                Ok(Self(u32::from_be_bytes(*id)))
             }
             _ => Err(OpenError::MalformedKey),
         }
@@ -73,7 +72,7 @@ impl StableKeyId {
 impl fmt::Display for StableKeyId {
     /// Eight hexadecimal digits.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:08x}", u32::from_be_bytes(self.0))
+        write!(formatter, "{:08x}", self.0)
     }
 }
 
@@ -97,7 +96,7 @@ impl FromStr for StableKeyId {
             return Err(NotAStableKeyId);
         }
         let number = u32::from_str_radix(text, 16).map_err(|_| NotAStableKeyId)?;
-        Ok(Self(number.to_be_bytes()))
+        Ok(Self(number))
     }
 }
 
@@ -131,7 +130,7 @@ impl DomainKey {
     /// Appends `key` as it is stored: [`SEALED_KEY_BYTES`] more.
     pub(super) fn seal(&self, key: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         out.push(FORMAT_SEALED_KEY);
-        out.extend_from_slice(&self.id.0);
+        out.extend_from_slice(&self.id.bytes());
         let start = out.len();
         out.resize(start.saturating_add(key.len()), 0);
         let place = out.get_mut(start..).unwrap_or_default();
@@ -156,9 +155,7 @@ impl DomainKey {
                 other => OpenError::Crypto(other),
             })
     }
-}
 
-impl DomainKey {
     /// Appends to `out` the key that `stored` is, of a record without a seal: nobody vouches for the rest of it.
     ///
     /// # Errors
@@ -169,10 +166,7 @@ impl DomainKey {
         out.resize(start.saturating_add(length), 0);
         let opened = self.open(stored, out.get_mut(start..).unwrap_or_default());
         if opened.is_err() {
-            if let Some(written) = out.get_mut(start..) {
-                written.zeroize();
-            }
-            out.truncate(start);
+            wipe(out, start);
         }
         opened
     }
@@ -204,7 +198,7 @@ mod tests {
         let stable_key = SecretKey::from_bytes(&mut [stable_key; 32]).unwrap();
         DomainKey::new(
             &stable_key,
-            StableKeyId([1, 2, 3, 4]),
+            StableKeyId::from_bytes([1, 2, 3, 4]),
             &Domain::new(domain).unwrap(),
         )
         .unwrap()
@@ -247,7 +241,7 @@ mod tests {
             let expected = match bit / 8 {
                 0 => OpenError::MalformedKey,
                 1..5 => OpenError::UnknownStableKey {
-                    id: StableKeyId(flipped[1..5].try_into().unwrap()),
+                    id: StableKeyId::from_bytes(flipped[1..5].try_into().unwrap()),
                 },
                 _ => OpenError::KeyTag,
             };
@@ -273,7 +267,7 @@ mod tests {
         assert_eq!(id.bytes(), [0xba, 0x78, 0x16, 0xbf]);
         assert_eq!(id.to_string(), "ba7816bf");
         assert_eq!("ba7816bf".parse(), Ok(id));
-        assert_eq!(StableKeyId([0, 0, 0, 1]).to_string(), "00000001");
+        assert_eq!(StableKeyId(1).to_string(), "00000001");
         for text in ["", "ba7816b", "ba7816bf0", "BA7816BF", "+a7816bf", "ba7816bg"] {
             assert_eq!(text.parse::<StableKeyId>(), Err(NotAStableKeyId), "{text}");
         }

@@ -13,7 +13,7 @@
 //! - WRAPPED-2: a [`KekId`] is compared as bytes with the start of a wrapped DEK; nothing is looked up or trusted
 //!   before.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use super::short_digest::short_digest;
 
 /// Longest wrapped DEK, in bytes (ENV-13, ENV-60).
 pub const WRAPPED_DEK_BYTES_MAX: usize = 2048;
@@ -70,11 +70,7 @@ pub fn version_text(version: &[u8]) -> Option<String> {
 /// What stands for a KMS in wrapped DEKs: the first four bytes of SHA-256 of its identity (ENV-62).
 #[must_use]
 pub fn authority_of(identity: &[u8]) -> [u8; 4] {
-    let mut authority = [0; 4];
-    for (to, from) in authority.iter_mut().zip(digest(&SHA256, identity).as_ref()) {
-        *to = *from;
-    }
-    authority
+    short_digest(identity)
 }
 
 /// A wrapped DEK taken apart; the fields borrow from the record or from the KMS provider that makes one.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::edit::{check_name, pattern, well_formed};
 use super::{Keyring, KeyringError, KeyringKey, Pin};
 use crate::envelope::StableKeyId;
-use crate::kms::keystore::json_fault;
+use crate::kms::keystore::{json_fault, read_versioned};
 
 /// Largest keyring file, in bytes: some 30 000 keys.
 pub const KEYRING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -28,19 +28,8 @@ impl Keyring {
         if bytes.len() > KEYRING_BYTES_MAX {
             return Err(format("it is too large"));
         }
-        // The format first, so that a later one is named and not reported as an unknown field.
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| format(json_fault(&error)))?;
-        if head.format != FORMAT {
-            return Err(format("the field `format` does not say `sealwire-keyring`"));
-        }
-        if head.format_version != FORMAT_VERSION {
-            return Err(format(format!(
-                "format_version is {}, this version of sealwire reads {FORMAT_VERSION}",
-                head.format_version
-            )));
-        }
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| format(json_fault(&error)))?;
-        document.check()
+        let document = read_versioned::<Document>(bytes, FORMAT, FORMAT_VERSION);
+        document.map_err(KeyringError::Format)?.check()
     }
 
     /// The bytes of its file.
@@ -76,12 +65,6 @@ impl Keyring {
 }
 
 const FORMAT: &str = "sealwire-keyring";
-
-#[derive(Deserialize)]
-struct Head {
-    format: String,
-    format_version: u32,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -21,7 +21,7 @@ pub struct StableKeys {
 }
 
 impl StableKeys {
-    /// Of a keyring with what became of each of its keys.
+    /// Of a keyring with what became of each of its keys; the later of one id counts.
     #[must_use]
     pub fn new(keyring: Keyring, keys: impl IntoIterator<Item = Arc<StableKey>>) -> Self {
         let keys = keys.into_iter().map(|key| (key.id, key)).collect();

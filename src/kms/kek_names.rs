@@ -26,6 +26,15 @@ impl KekNames {
         KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
     }
 
+    /// Whether a key was wrapped under a KEK of this KMS.
+    #[must_use]
+    pub fn have_wrapped(&self, wrapped: &[u8]) -> bool {
+        let parts = WrappedDek::parse(wrapped).ok();
+        let kek = parts.and_then(|parts| str::from_utf8(parts.kek).ok());
+        let id = kek.and_then(|kek| self.id(kek));
+        id.is_some_and(|id| id.matches(wrapped))
+    }
+
     /// What a DEK of `kek` looks like whose KMS has wrapped it into `blob`; `None` where no KEK can have this name, or
     /// there is no room for the rest.
     #[must_use]

@@ -21,8 +21,8 @@ mod master_key;
 pub(crate) mod succession;
 
 pub use contents::{KEK_NAME_BYTES_MAX, KekState, KekVersion, Keystore, KeystoreKek, OpenKeystore};
-pub(crate) use document::json_fault;
 pub use document::{FORMAT_VERSION, KEYSTORE_BYTES_MAX};
+pub(crate) use document::{json_fault, read_versioned};
 pub use master_key::{Argon2Parameters, KeyDerivation, MasterKeySource, MasterSecret, create_key_file};
 
 use std::io;

@@ -30,7 +30,7 @@ use super::key_sets::{KeySetRequests, KeySets};
 use super::names::LookUps;
 use super::notices::Notices;
 use super::passwords::Passwords;
-use super::sending::send;
+use super::sending::{send, tell_all};
 use super::spread::Spread;
 use super::stable_keys::StableKeysFile;
 use super::state_file::{ClusterAddresses, StateFile};
@@ -359,12 +359,6 @@ pub(super) async fn tell_access(
         }
         // Nobody listens any more where the program ends.
         AccessNews::Group(group) => _ = groups.send(group).await,
-    }
-}
-
-async fn tell_all(executors: Vec<Sender<ExecutorMessage>>, message: impl Fn() -> ExecutorMessage) {
-    for executor in &executors {
-        send(executor, message()).await;
     }
 }
 

@@ -19,6 +19,13 @@ pub(super) async fn send(executor: &Sender<ExecutorMessage>, message: ExecutorMe
     }
 }
 
+/// Puts a message for each executor into its channel, one after the other.
+pub(super) async fn tell_all(executors: Vec<Sender<ExecutorMessage>>, message: impl Fn() -> ExecutorMessage) {
+    for executor in &executors {
+        send(executor, message()).await;
+    }
+}
+
 /// An executor empties its channel with every tick of 20 ms.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(5);
 

@@ -19,8 +19,9 @@ use super::ServerError;
 use crate::admin::KeyringFacts;
 use crate::clocks;
 use crate::config::Config;
+use crate::crypto::SecretKey;
 use crate::durable_file::FileIdentity;
-use crate::envelope::{StableKeyId, WrappedDek};
+use crate::envelope::StableKeyId;
 use crate::keyring::{self, Keyring, KeyringError, KeyringKey};
 use crate::keys::{KeyFailure, NamedKms, StableKey, StableKeys};
 use crate::kms::{Kms, KmsError};
@@ -149,7 +150,6 @@ impl StableKeysFile {
                 self.use_keys(keys);
                 tell(self.keys()).await;
             }
-            self.tell_facts();
         }
     }
 
@@ -210,6 +210,7 @@ impl StableKeysFile {
             Err(error) => error.to_string(),
         };
         self.again_at = Some(clocks::now() + START_PATIENCE);
+        self.tell_facts();
         if !is_told {
             tracing::error!(
                 path = %self.path.display(),
@@ -248,15 +249,11 @@ impl StableKeysFile {
     }
 
     fn kms_of(&self, wrapped: &[u8]) -> Option<&(String, Arc<dyn Kms>)> {
-        let parsed = WrappedDek::parse(wrapped).ok()?;
-        let kek = str::from_utf8(parsed.kek).ok()?;
-        self.kms.iter().find(|(_, kms)| {
-            let id = kms.kek_names().id(kek);
-            id.is_some_and(|id| id.matches(wrapped))
-        })
+        let mut kms = self.kms.iter();
+        kms.find(|(_, kms)| kms.kek_names().have_wrapped(wrapped))
     }
 
-    async fn ask(&self, key: &KeyringKey) -> Result<crate::crypto::SecretKey, NotOpened> {
+    async fn ask(&self, key: &KeyringKey) -> Result<SecretKey, NotOpened> {
         let (name, kms) = self.kms_of(key.wrapped()).ok_or(NotOpened::NoKms)?;
         if kms.wraps_publicly() {
             return Err(NotOpened::Forgeable(name.clone()));
@@ -278,14 +275,14 @@ impl StableKeysFile {
 
     /// Asks for keys whose time has come (STABLE-KEYS-2); what is in force from now on, if that is something else.
     async fn recheck(&mut self) -> Option<StableKeys> {
-        let keyring = self.in_force.keyring().clone();
+        let in_force = self.keys();
         let mut changed: Vec<Arc<StableKey>> = Vec::new();
-        for key in keyring.keys() {
+        for key in in_force.keyring().keys() {
             let now = clocks::now();
             let Some(place) = self.due.iter().position(|(id, at)| *id == key.id() && *at <= now) else {
                 continue;
             };
-            let Some(known) = self.in_force.key(key.id()).cloned() else {
+            let Some(known) = in_force.key(key.id()) else {
                 continue;
             };
             let asked = self.ask(key).await;
@@ -317,12 +314,9 @@ impl StableKeysFile {
         if changed.is_empty() {
             return None;
         }
-        let kept = self
-            .in_force
-            .keys()
-            .filter(|kept| changed.iter().all(|key| key.id() != kept.id()));
-        let keys: Vec<_> = kept.cloned().collect();
-        Some(StableKeys::new(keyring, keys.into_iter().chain(changed)))
+        // The later of one id counts.
+        let keys = in_force.keys().cloned().chain(changed);
+        Some(StableKeys::new(in_force.keyring().clone(), keys))
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use super::sending::send;
+use super::sending::tell_all;
 use crate::channel::Sender;
 use crate::clocks;
 use crate::config::{ClusterConfig, Config};
@@ -159,11 +159,9 @@ impl TopicLooks {
 }
 
 fn tell(executors: &[Sender<ExecutorMessage>], (cluster, topic): &(ClusterId, Arc<str>), look: &TopicLook) {
-    for executor in executors {
-        let executor = executor.clone();
-        let message = ExecutorMessage::TopicLook(*cluster, Arc::clone(topic), look.clone());
-        tokio::spawn(async move { send(&executor, message).await });
-    }
+    let (cluster, topic, look) = (*cluster, Arc::clone(topic), look.clone());
+    let message = move || ExecutorMessage::TopicLook(cluster, Arc::clone(&topic), look.clone());
+    tokio::spawn(tell_all(executors.to_vec(), message));
 }
 
 /// Brokers are asked about so many topics at the same time.

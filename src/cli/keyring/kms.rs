@@ -125,14 +125,11 @@ impl Kmss {
         let mut unopened = String::new();
         for (name, kms) in &self.named {
             match (kms, kek) {
-                (Ok(kms), Some(kek)) => {
-                    let id = kms.kek_names().id(kek);
-                    if id.is_some_and(|id| id.matches(entry.wrapped())) {
-                        return Ok((name, kek));
-                    }
+                (Ok(kms), Some(kek)) if kms.kek_names().have_wrapped(entry.wrapped()) => {
+                    return Ok((name, kek));
                 }
+                (Ok(_), _) => {}
                 (Err(why), _) => unopened.push_str(&format!("; kms {name}: {why}")),
-                (Ok(_), None) => {}
             }
         }
         Err(KeyringCommandError::Kms(format!(

@@ -8,7 +8,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::KeystoreError;
@@ -31,19 +31,8 @@ impl Keystore {
         if bytes.len() > KEYSTORE_BYTES_MAX {
             return Err(format("it is too large"));
         }
-        // The format first, so that a later one is named and not reported as an unknown field.
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
-        if head.format != FORMAT {
-            return Err(format("the field `format` does not say `sealwire-keystore`"));
-        }
-        if head.format_version != FORMAT_VERSION {
-            return Err(KeystoreError::Format(format!(
-                "format_version is {}, this version of sealwire reads {FORMAT_VERSION}",
-                head.format_version
-            )));
-        }
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| json(&error))?;
-        document.check()
+        let document = read_versioned::<Document>(bytes, FORMAT, FORMAT_VERSION);
+        document.map_err(KeystoreError::Format)?.check()
     }
 
     /// The bytes of its file.
@@ -85,6 +74,26 @@ impl Keystore {
 }
 
 const FORMAT: &str = "sealwire-keystore";
+
+/// Reads a document that says of itself which `format` it is of, and which version of that. The error is in words.
+pub(crate) fn read_versioned<D: DeserializeOwned>(
+    bytes: &[u8],
+    format: &str,
+    version: u32,
+) -> Result<D, String> {
+    // The format first, so that a later one is named and not reported as an unknown field.
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| json_fault(&error))?;
+    if head.format != format {
+        return Err(format!("the field `format` does not say `{format}`"));
+    }
+    if head.format_version != version {
+        return Err(format!(
+            "format_version is {}, this version of sealwire reads {version}",
+            head.format_version
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|error| json_fault(&error))
+}
 
 #[derive(Deserialize)]
 struct Head {
