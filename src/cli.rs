@@ -69,8 +69,8 @@ enum Command {
         /// The configuration file
         #[arg(value_name = "FILE")]
         config: PathBuf,
-        /// Compare it with what is there as well: KMSs and KEKs, brokers, their ids and addresses, limits of topics and
-        /// of this process. Changes nothing and takes half a minute at most
+        /// Compare it with what is there as well: KMSs and KEKs, stable keys, brokers, their ids and addresses, limits
+        /// of topics and of this process. Changes nothing and takes half a minute at most
         #[arg(long)]
         probe: bool,
         #[command(flatten)]
@@ -229,6 +229,11 @@ fn check_config(path: &Path, overrides: Overrides, probe: bool, streams: &mut St
             );
             for warning in &config.warnings {
                 say(streams.err, format_args!("warning: {warning}\n"));
+            }
+            if !probe {
+                for warning in self_check::warnings(&config) {
+                    say(streams.err, format_args!("warning: {warning}\n"));
+                }
             }
             if probe { probing(&config, streams) } else { EXIT_OK }
         }

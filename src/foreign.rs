@@ -33,6 +33,20 @@ impl Display for Foreign<'_> {
     }
 }
 
+/// A word of a command that can be pasted into a shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let shown = match is_printable {
+        true => text.to_owned(),
+        false => Foreign::new(text).to_string(),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:,+@%=".contains(&byte);
+    match !shown.is_empty() && shown.bytes().all(is_plain) {
+        true => shown,
+        false => format!("'{}'", shown.replace('\'', r"'\''")),
+    }
+}
+
 /// The longest name of a topic that Kafka allows, and of a KEK in a record.
 pub const SHOWN_BYTES_MAX: usize = 255;
 
@@ -46,6 +60,15 @@ pub(crate) mod tests {
 
     pub(crate) fn is_printable(text: &str) -> bool {
         text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    }
+
+    #[test]
+    fn what_is_pasted_stays_one_word() {
+        assert_eq!(shell_word("keys/orders-1.json"), "keys/orders-1.json");
+        assert_eq!(shell_word("customers-*"), "'customers-*'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+        assert!(is_printable(&shell_word(HOSTILE)));
     }
 
     /// FOREIGN-1

@@ -10,7 +10,8 @@
 //! - KEYRING-1: a hostile file costs bounded memory and time, and never panics.
 //! - KEYRING-2: a key is used only once it was compared with what the keyring says of it: an id never stands for
 //!   another key than the one that it was made for.
-//! - KEYRING-3: the stable key of a domain never changes, unless whoever changes it says that the topic is new.
+//! - KEYRING-3: the stable key of a domain never changes, and is never taken from it, unless whoever does so says that
+//!   the topic is new, or gone.
 //! - stable keys are in clear only in a [`crate::crypto::SecretKey`].
 //!
 //! Reading and writing blocks: that belongs to the command line and the control thread. What was opened any thread may
@@ -28,6 +29,7 @@
 
 mod document;
 mod edit;
+mod unwrap;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,9 +39,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 pub use self::document::{FORMAT_VERSION, KEYRING_BYTES_MAX};
 pub use self::edit::Assigned;
+pub(crate) use self::unwrap::{KmsByName, NotOpened, kek_text};
 use crate::crypto::{CryptoError, KEY_CHECK_BYTES, SecretKey, key_check};
 use crate::durable_file::{self, FileError, FileIdentity, FileLock, Keeper};
 use crate::envelope::{StableKeyId, WrappedDek};
+use crate::foreign::{Foreign, shell_word};
 use crate::rules::{Matcher, MatcherError};
 
 /// Why a keyring could not be read, changed or written. The messages are for the operator and hold no secrets.
@@ -85,10 +89,15 @@ pub enum KeyringError {
     #[error("the new stable key happens to have the id of {0}; run the command again")]
     IdExists(String),
     /// No key of this name or id.
-    #[error("the keyring has no stable key {0:?}; `sealwire keyring list` shows what there is")]
-    KeyUnknown(String),
+    #[error("the keyring has no stable key {key:?}; it has: {known}")]
+    KeyUnknown {
+        /// What was asked for.
+        key: String,
+        /// Names of some that it has.
+        known: String,
+    },
     /// What should match domains does not.
-    #[error("{text:?} {source}")]
+    #[error("the domain {text:?} {source}")]
     Pattern {
         /// What was written.
         text: String,
@@ -99,10 +108,42 @@ pub enum KeyringError {
     #[error("a domain has 65535 bytes at most")]
     DomainLength,
     /// No pin takes the domain.
+    #[error("{domain:?} has no stable key, so that nothing is sealed there; next: {next}")]
+    NoPin {
+        /// The domain.
+        domain: String,
+        /// What [`Keyring::next_for`] says.
+        next: String,
+    },
+    /// There is no pin of this text.
+    #[error("there is no pin {domain:?}{but}")]
+    PinUnknown {
+        /// What was to be taken away.
+        domain: String,
+        /// Which pin takes the domain, if one does.
+        but: String,
+    },
+    /// Without its pin a domain has no stable key, or another one (KEYRING-3).
     #[error(
-        "{0:?} has no stable key, so that nothing is sealed there: `sealwire keyring assign KEYRING {0} KEY`"
+        "without the pin {domain:?} records that are sealed with its stable key {key} do not open, and none can be \
+         written; if no topic that it takes has records any more, say --topic-is-gone"
     )]
-    NoPin(String),
+    MayLive {
+        /// The pin's text.
+        domain: String,
+        /// Its key.
+        key: StableKeyId,
+    },
+    /// A key is not taken from the domains that have it.
+    #[error(
+        "the stable key {key} is that of the pin {pin:?}: take the pin away first (sealwire keyring unassign)"
+    )]
+    StillPinned {
+        /// The key.
+        key: StableKeyId,
+        /// The first pin that names it.
+        pin: String,
+    },
     /// A glob in front of another one could change the stable key of topics that nobody thinks of.
     #[error(
         "the pin {pin:?} takes all that {domain:?} does, with the stable key {key}: assign each new domain by its \
@@ -203,6 +244,35 @@ impl Keyring {
         self.keys.iter().find(|key| key.id == id)
     }
 
+    /// The pins in front of the one of this text that take some of what it would take.
+    #[must_use]
+    pub fn pins_before(&self, text: &str) -> Vec<&str> {
+        let Some(own) = self.pins.iter().find(|pin| pin.text == text) else {
+            return Vec::new();
+        };
+        let before = self.pins.iter().take_while(|pin| pin.text != text);
+        let meeting = before.filter(|pin| pin.domains.may_meet(&own.domains));
+        meeting.map(Pin::text).collect()
+    }
+
+    /// The commands that give a domain a stable key, to be pasted; `path` is the keyring's.
+    #[must_use]
+    pub fn next_for(&self, path: &Path, domain: &str) -> String {
+        let path = shell_word(&path.to_string_lossy());
+        let domain = shell_word(domain);
+        match &*self.keys {
+            [] => format!(
+                "sealwire keyring new {path} NAME --config FILE --kms KMS --kek KEK, then sealwire keyring assign \
+                 {path} {domain} NAME"
+            ),
+            [key] => format!(
+                "sealwire keyring assign {path} {domain} {}",
+                shell_word(&key.name)
+            ),
+            _ => format!("sealwire keyring assign {path} {domain} KEY"),
+        }
+    }
+
     /// 32 hexadecimal digits that are the same for two keyrings that seal in the same way, whatever names, times, KEKs
     /// and revisions they have.
     #[must_use]
@@ -255,6 +325,13 @@ impl KeyringKey {
     #[must_use]
     pub fn kek(&self) -> Option<WrappedDek<'_>> {
         WrappedDek::parse(&self.wrapped).ok()
+    }
+
+    /// The name of that KEK, as it may be shown.
+    #[must_use]
+    pub fn kek_name(&self) -> String {
+        let kek = self.kek().map(|parts| Foreign::new(parts.kek).to_string());
+        kek.unwrap_or_default()
     }
 
     /// The key, as it was unwrapped, if it is this one (KEYRING-2).

@@ -25,6 +25,7 @@
     )
 )]
 
+mod advice;
 #[cfg(feature = "kms-aws")]
 pub mod aws;
 pub mod file;

@@ -1,5 +1,6 @@
-//! The self-check: is what the configuration says there? KMSs and KEKs, key sets, brokers and their ids, names, limits
-//! of topics and of the process. Printed by `check-config --probe`, and written to the log once after the start.
+//! The self-check: is what the configuration says there? KMSs and KEKs, the keyring, key sets, brokers and their ids,
+//! names, limits of topics and of the process. Printed by `check-config --probe`, and written to the log once after the
+//! start.
 //!
 //! It changes nothing, logs in by the proxy's own account alone, and nobody waits for it: the start neither fails nor
 //! takes longer because of it.
@@ -16,6 +17,7 @@ pub(crate) mod descriptors;
 mod host;
 mod issuers;
 mod keks;
+mod keyring;
 mod listeners;
 mod own_account;
 mod patience;
@@ -31,6 +33,7 @@ use tokio::time::timeout_at;
 
 use self::descriptors::Descriptors;
 pub(crate) use self::keks::one_of_each_kms;
+pub(crate) use self::keyring::warnings;
 pub(crate) use self::stored_keys::{KeyWatcher, KeysFit};
 use crate::config::Config;
 use crate::kms::Kms;
@@ -172,10 +175,12 @@ async fn look_at(
         });
         looking.push((cluster, task, found));
     }
-    let (mut rows, issuers) = tokio::join!(
+    let (mut rows, keyring, issuers) = tokio::join!(
         keks::look(config, kms, depth, deadline),
+        keyring::look(config, kms, depth, deadline),
         issuers::look(config, deadline)
     );
+    rows.extend(keyring);
     rows.extend(issuers);
     for (cluster, task, found) in looking {
         let ended = timeout_at(deadline.into(), task).await;

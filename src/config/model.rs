@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::config::problem::ConfigError;
 use crate::ids::{ClusterId, Ids, KmsId, ListenerId};
-use crate::kms::KmsKind;
+use crate::kms::{KmsError, KmsKind};
 use crate::rules::{GroupRules, Matcher, Principals, RuleAction, RuleSet, SealTemplate};
 use crate::transport::proxy_protocol::Networks;
 use crate::transport::tls_client::UpstreamTls;
@@ -313,6 +313,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// What to do about what a KMS says of a KEK, to stand behind it; empty where it does not refuse the KEK.
+    pub(crate) fn advice(&self, kms: &str, kek: &str, error: &KmsError) -> String {
+        let settings = self.kms.iter().find(|settings| settings.name == kms);
+        match settings.filter(|_| error.refuses_kek()) {
+            Some(settings) => format!("; {}", settings.kind.advice(error, kek)),
+            None => String::new(),
+        }
+    }
+
     /// Every rule that seals, cluster by cluster.
     pub fn seal_rules(&self) -> impl Iterator<Item = PlacedTemplate<'_>> {
         self.clusters.iter().flat_map(ClusterConfig::seal_rules)

@@ -1,8 +1,8 @@
 //! A small file is made, or replaced whole and durably, by whoever holds its lock.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use super::FileError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
     /// People keep it with the command line: a link at its path is followed, so that all names of the file have one
-    /// lock and the link survives, and the file keeps its owner, so that an administrator's change does not lock the
-    /// proxy's user out.
+    /// lock and the link survives, and the file keeps its owner and mode, so that an administrator's change does not
+    /// lock the proxy's user out.
     People,
     /// The running program keeps it: a link at its path is replaced, and the file belongs to whoever the program runs
     /// as.
@@ -67,7 +67,8 @@ impl FileLock {
         &self.path
     }
 
-    /// Replaces the file with `bytes`, mode 0600. On disk when this returns; on error the old file is still there.
+    /// Replaces the file with `bytes`, mode 0600 unless it keeps its own ([`Keeper`]). On disk when this returns; on
+    /// error the old file is still there.
     ///
     /// # Errors
     /// [`FileError::Failed`].
@@ -102,6 +103,9 @@ impl FileLock {
                 fchown(&file, Some(old.uid()), Some(old.gid()))
                     .map_err(FileError::failed("give its owner to", temporary))?;
             }
+            // Last: whoever owned it before might be let in.
+            file.set_permissions(Permissions::from_mode(old.mode() & MODE_BITS))
+                .map_err(FileError::failed("give its mode to", temporary))?;
         }
         write_all(file, temporary, bytes)
     }
@@ -176,6 +180,9 @@ pub(crate) const NEW_SUFFIX: &str = ".new";
 /// Of the lock file.
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
+/// Who may read, write and execute.
+const MODE_BITS: u32 = 0o777;
+
 /// A writer holds the lock for as long as a disk takes.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -227,6 +234,22 @@ mod tests {
         replace(&path, Keeper::Program, b"of the program").expect("it is replaced");
         assert_eq!(fs::read(&target).expect("a file"), b"of people");
         assert_eq!(fs::read(&path).expect("a file"), b"of the program");
+    }
+
+    #[test]
+    fn a_file_of_people_keeps_its_mode_and_any_other_is_private() {
+        let folder = folder();
+        let path = folder.path().join("file");
+        let mode = || fs::metadata(&path).expect("a file").mode() & 0o7777;
+        for keeper in [Keeper::People, Keeper::Program] {
+            replace(&path, keeper, b"first").expect("it is made");
+            assert_eq!(mode(), 0o600, "{keeper:?}");
+            fs::set_permissions(&path, Permissions::from_mode(0o4640)).expect("it is ours");
+            replace(&path, keeper, b"second").expect("it is replaced");
+            let kept = if keeper == Keeper::People { 0o640 } else { 0o600 };
+            assert_eq!(mode(), kept, "{keeper:?}");
+            fs::remove_file(&path).expect("it is there");
+        }
     }
 
     #[test]

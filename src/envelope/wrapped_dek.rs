@@ -67,6 +67,13 @@ pub fn version_text(version: &[u8]) -> Option<String> {
     }
 }
 
+/// A KMS for whoever reads it: its kind, and what tells it from others of that kind (ENV-62).
+#[must_use]
+pub fn kms_text(provider: u8, authority: [u8; 4]) -> String {
+    let kind = provider::name(provider).unwrap_or("a provider that this version does not know");
+    format!("{kind} authority {:08x}", u32::from_be_bytes(authority))
+}
+
 /// What stands for a KMS in wrapped DEKs: the first four bytes of SHA-256 of its identity (ENV-62).
 #[must_use]
 pub fn authority_of(identity: &[u8]) -> [u8; 4] {

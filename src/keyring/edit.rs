@@ -64,7 +64,7 @@ impl Keyring {
         let by_name = self.keys.iter().find(|known| known.name == key);
         by_name
             .or_else(|| self.key(key.parse().ok()?))
-            .ok_or_else(|| KeyringError::KeyUnknown(key.to_owned()))
+            .ok_or_else(|| self.no_such_key(key))
     }
 
     /// Gives `domain`, which may be a glob over domains, the stable key `key` (KEYRING-3).
@@ -80,7 +80,7 @@ impl Keyring {
     ) -> Result<Assigned, KeyringError> {
         let domains = pattern(domain)?;
         if self.key(key).is_none() {
-            return Err(KeyringError::KeyUnknown(key.to_string()));
+            return Err(self.no_such_key(&key.to_string()));
         }
         let taken_by = |pin: &Pin| pin.text == domain || pin.domains.covers(&domains);
         let place = self.pins.iter().position(taken_by);
@@ -118,17 +118,69 @@ impl Keyring {
         Ok(Assigned::Done)
     }
 
+    /// Takes the pin of this text away; returns its key (KEYRING-3).
+    ///
+    /// # Errors
+    /// [`KeyringError::PinUnknown`], [`KeyringError::MayLive`].
+    pub fn unassign(&mut self, text: &str, topic_is_gone: bool) -> Result<StableKeyId, KeyringError> {
+        let Some(pin) = self.pins.iter().find(|pin| pin.text == text) else {
+            let taken_by = self.pins.iter().find(|pin| pin.domains.matches(text));
+            return Err(KeyringError::PinUnknown {
+                domain: text.to_owned(),
+                but: taken_by.map_or_else(String::new, |pin| format!(": {:?} takes it", pin.text)),
+            });
+        };
+        let key = pin.key;
+        if !topic_is_gone {
+            let domain = text.to_owned();
+            return Err(KeyringError::MayLive { domain, key });
+        }
+        self.pins.retain(|pin| pin.text != text);
+        self.changed();
+        Ok(key)
+    }
+
+    /// Takes a key away that no pin names.
+    ///
+    /// # Errors
+    /// [`KeyringError::StillPinned`].
+    pub fn remove(&mut self, id: StableKeyId) -> Result<(), KeyringError> {
+        if let Some(pin) = self.pins.iter().find(|pin| pin.key == id) {
+            return Err(KeyringError::StillPinned {
+                key: id,
+                pin: pin.text.clone(),
+            });
+        }
+        self.keys.retain(|key| key.id != id);
+        self.changed();
+        Ok(())
+    }
+
     /// The key of this id is wrapped anew.
     ///
     /// # Errors
     /// [`KeyringError::KeyUnknown`], [`KeyringError::WrongKey`], [`KeyringError::Crypto`].
     pub fn rewrap(&mut self, id: StableKeyId, key: SecretKey, wrapped: &[u8]) -> Result<(), KeyringError> {
-        let known = self.keys.iter_mut().find(|key| key.id == id);
-        let known = known.ok_or_else(|| KeyringError::KeyUnknown(id.to_string()))?;
+        let Some(known) = self.keys.iter_mut().find(|key| key.id == id) else {
+            return Err(self.no_such_key(&id.to_string()));
+        };
         known.open(key)?;
         known.wrapped = well_formed(wrapped).map_err(|error| KeyringError::Format(error.to_string()))?;
         self.changed();
         Ok(())
+    }
+
+    fn no_such_key(&self, key: &str) -> KeyringError {
+        let mut known: Vec<&str> = self.keys.iter().map(KeyringKey::name).take(SHOWN_MAX).collect();
+        match self.keys.len() {
+            0 => known.push("none"),
+            length if length > SHOWN_MAX => known.push("and more"),
+            _ => {}
+        }
+        KeyringError::KeyUnknown {
+            key: key.to_owned(),
+            known: known.join(", "),
+        }
     }
 
     fn changed(&mut self) {
@@ -171,3 +223,5 @@ pub(super) fn well_formed(wrapped: &[u8]) -> Result<Box<[u8]>, WrappedDekError> 
 }
 
 const NAME_BYTES_MAX: usize = 255;
+/// Names in a message.
+const SHOWN_MAX: usize = 10;

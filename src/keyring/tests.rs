@@ -188,6 +188,44 @@ fn a_domain_has_one_pin_of_its_text() -> TestResult {
     Ok(())
 }
 
+/// KEYRING-3
+#[test]
+fn a_pin_goes_with_its_topics_and_a_key_with_its_pins() -> TestResult {
+    let (mut ring, [first, second]) = ring()?;
+    assert!(said(ring.unassign("orders", false)).contains("say --topic-is-gone"));
+    assert_eq!(ring.key_of("orders"), Some(second));
+    assert!(matches!(
+        ring.unassign("customers-eu", true),
+        Err(KeyringError::PinUnknown { but, .. }) if but == ": \"customers-*\" takes it"
+    ));
+    assert!(matches!(
+        ring.remove(second),
+        Err(KeyringError::StillPinned { pin, .. }) if pin == "orders"
+    ));
+    let revision = ring.revision();
+    assert_eq!(ring.unassign("orders", true)?, second);
+    assert_eq!((ring.key_of("orders"), ring.revision()), (None, revision + 1));
+    ring.remove(second)?;
+    let again = Keyring::parse(&ring.to_json()?)?;
+    assert!(again.key(second).is_none() && again.key(first).is_some());
+    assert_eq!(
+        (again.key_of("customers-eu"), again.revision()),
+        (Some(first), revision + 2)
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_pinned_before_a_pattern_is_known() -> TestResult {
+    let (mut ring, _) = ring()?;
+    assign(&mut ring, "order*", "customers", false)?;
+    assert_eq!(ring.pins_before("order*"), ["orders"]);
+    assign(&mut ring, "*", "orders", false)?;
+    assert_eq!(ring.pins_before("*"), ["customers-*", "orders", "order*"]);
+    assert_eq!(ring.pins_before("orders"), Vec::<&str>::new());
+    Ok(())
+}
+
 /// KEYRING-2
 #[test]
 fn a_key_opens_only_under_its_own_entry() -> TestResult {

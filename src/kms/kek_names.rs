@@ -4,6 +4,7 @@
 //! - KEK-NAMES-1: they are in every executor's channel before the first client is accepted: a record is never refused
 //!   because the name of its KEK was not known yet.
 
+use crate::envelope::wrapped_dek::kms_text;
 use crate::envelope::{KekId, WrappedDek};
 
 /// The names of one KMS.
@@ -24,6 +25,12 @@ impl KekNames {
     #[must_use]
     pub fn id(&self, kek: &str) -> Option<KekId> {
         KekId::new(self.provider, self.authority, kek.as_bytes()).ok()
+    }
+
+    /// Which KMS it is, for whoever reads it.
+    #[must_use]
+    pub fn kms_text(&self) -> String {
+        kms_text(self.provider, self.authority)
     }
 
     /// Whether a key was wrapped under a KEK of this KMS.

@@ -84,7 +84,7 @@ labels! {
         /// The record's key is not sealed, where the rule is for sealed ones.
         ClearKey => "clear_key",
         /// The record's key is sealed, where the rule is for readable ones.
-        SealedKey => "sealed_key",
+        KeySealed => "key_sealed",
         /// The record's key is sealed under a stable key that is unknown, or not that of its domain.
         StableKey => "stable_key",
         /// A record without a seal where the rule demands one.

@@ -352,7 +352,7 @@ fn open_reason(error: &OpenError) -> RefusalReason {
         OpenError::MarkerTwice => RefusalReason::MarkerTwice,
         OpenError::UnknownDomain => RefusalReason::Domain,
         OpenError::ClearKey => RefusalReason::ClearKey,
-        OpenError::KeySealed => RefusalReason::SealedKey,
+        OpenError::KeySealed => RefusalReason::KeySealed,
         OpenError::UnknownStableKey { .. } | OpenError::ForeignStableKey { .. } => RefusalReason::StableKey,
         OpenError::MalformedKey | OpenError::KeyTag => RefusalReason::Tag,
         OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => {

@@ -55,6 +55,11 @@ impl Matcher {
             Self::Regex(_) => vec![Token::AnyBytes],
         }
     }
+
+    /// Whether there may be a topic that both take.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        meet(&self.pattern(), &other.pattern())
+    }
 }
 
 /// Whether one text is among those of both patterns; wildcards stand for bytes of topic names alone.

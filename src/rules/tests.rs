@@ -304,6 +304,27 @@ fn some_matchers_are_known_to_take_what_others_take() {
 }
 
 #[test]
+fn patterns_meet_where_a_text_is_taken_by_both() {
+    for (one, other, meet) in [
+        ("cust*", "customers-*", true),
+        ("*-eu", "customers-*", true),
+        ("a*b", "b*a", false),
+        ("a?", "a", false),
+        ("a?", "?b", true),
+        ("a*", "*", true),
+        ("a*c*e", "abcde", true),
+        ("*a", "*b", false),
+        ("*", "?", true),
+    ] {
+        for (one, other) in [(one, other), (other, one)] {
+            assert_eq!(glob(one).may_meet(&glob(other)), meet, "{one} {other}");
+        }
+    }
+    assert!(glob("a*").may_meet(&exact("ab")) && exact("ab").may_meet(&glob("a*")));
+    assert!(!glob("a*").may_meet(&exact("ba")) && !exact("a").may_meet(&exact("b")));
+}
+
+#[test]
 fn something_is_known_of_a_template_before_a_topic_is() {
     for (text, matcher, for_every_topic, bytes_min) in [
         ("plain", glob("*"), Some("plain"), 5),

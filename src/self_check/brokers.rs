@@ -1,8 +1,8 @@
 //! Whether brokers are there, which ids they have, and where they say that they are. Blocks.
 //!
 //! One line for each broker to ask first, or to ask for tokens, one for the ids, one for the addresses, one for the
-//! limits of topics; one for the login where the proxy has an account of its own there. Where brokers want a login, and
-//! there is none, nothing but their being there can be found out.
+//! limits of topics, one for their stable keys; one for the login where the proxy has an account of its own there.
+//! Where brokers want a login, and there is none, nothing but their being there can be found out.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::own_account::{OwnLogin, log_in, own_account};
 use super::patience::{CONNECT_MAX, patience};
-use super::{Row, Verdict, left, some_of, stored_keys, topics};
+use super::{Row, Verdict, keyring, left, some_of, stored_keys, topics};
 use crate::config::{ClusterConfig, Config, HostPort, OwnPorts, UpstreamLogin};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster};
 use crate::messages::CameBack;
@@ -59,6 +59,9 @@ pub(super) fn look(
             if is_sealing {
                 topics::look(cluster, &found, &mut client, deadline, tell);
                 if config.keyring.is_some() {
+                    keyring::look_at_topics(config, cluster, &found)
+                        .into_iter()
+                        .for_each(&mut *tell);
                     stored_keys::look(cluster, &found, &mut client, deadline, tell);
                 }
             }

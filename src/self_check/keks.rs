@@ -211,7 +211,7 @@ fn row(
         }
         Some(Err(error)) => error,
     };
-    let instead = instead_of(&settings.kind, &error, kek);
+    let instead = settings.kind.advice(&error, kek);
     if named.seals.is_empty() {
         let finding = format!("{error}: what was sealed under it does not open, in {rules}: {instead}");
         return Row::new(subject, Verdict::Warning, finding);
@@ -220,27 +220,10 @@ fn row(
     Row::new(subject, Verdict::Failed, finding)
 }
 
-/// What to do.
-fn instead_of(kind: &KmsKind, error: &KmsError, kek: &str) -> String {
-    let is_keystore = matches!(kind, KmsKind::File { .. });
-    match error {
-        KmsError::KekDisabled if is_keystore => {
-            format!("enable it (sealwire keystore enable KEYSTORE {kek})")
-        }
-        KmsError::KekDisabled => "enable it there".to_owned(),
-        KmsError::KekDestroyed => "name another one".to_owned(),
-        // A KMS that lets us use some KEKs says the same of those that it has not.
-        KmsError::KekUnsuitable(_) => "name another one".to_owned(),
-        KmsError::KekDenied(_) => "grant it, correct the name, or name another one".to_owned(),
-        _ if is_keystore => format!("correct the name, or add it (sealwire keystore add KEYSTORE {kek})"),
-        _ => "correct the name, or make it there".to_owned(),
-    }
-}
-
 /// As many as transit wraps a DEK into: nonce, key and tag.
 const MADE_UP_BYTES: usize = 12 + 32 + 16;
 /// As long as the key service waits for one call.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -340,7 +323,9 @@ kek = "missing"
         );
         let missing = &rows[2].finding;
         assert!(
-            missing.contains("keystore add KEYSTORE missing") && missing.contains("main/\"*\""),
+            missing
+                .contains("add it: sealwire keystore add keystore.json missing --master-key-file master.key")
+                && missing.contains("main/\"*\""),
             "{missing}"
         );
         let public: Arc<dyn Kms> = Arc::new(Keks(&["orders", "of-payments", "missing", "missing-too"], true));

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Row, Verdict, some_of};
 use crate::config::ClusterConfig;
+use crate::envelope::Domain;
 use crate::kafka_client::{BrokerClient, FoundCluster, TopicSettings};
 use crate::record_batch::Codec;
 use crate::rules::{Action, RecordKeys, is_legal_topic_name};
@@ -14,8 +15,9 @@ use crate::rules::{Action, RecordKeys, is_legal_topic_name};
 pub(super) struct SealedTopic {
     pub(super) name: String,
     pub(super) keys: RecordKeys,
-    max_message_bytes: usize,
-    is_compact: bool,
+    pub(super) domain: Domain,
+    pub(super) max_message_bytes: usize,
+    pub(super) is_compact: bool,
 }
 
 pub(super) fn look(
@@ -159,6 +161,7 @@ pub(super) fn sealed_topics(cluster: &ClusterConfig, topics: &[String]) -> Vec<S
             Action::Seal(rule) => Some(SealedTopic {
                 name: name.clone(),
                 keys: rule.keys,
+                domain: rule.domain.clone(),
                 max_message_bytes: rule.max_message_bytes,
                 is_compact: rule.stored_codec == Codec::Lz4,
             }),
@@ -193,6 +196,7 @@ mod tests {
         let first = SealedTopic {
             name: "0".to_owned(),
             keys: RecordKeys::CLEAR,
+            domain: Domain::new("0").expect("a domain"),
             max_message_bytes: 1_048_588,
             is_compact: true,
         };
@@ -204,6 +208,7 @@ mod tests {
         [("a", true), ("b", false)].map(|(name, is_compact)| SealedTopic {
             name: name.to_owned(),
             keys: RecordKeys::CLEAR,
+            domain: Domain::new(name).expect("a domain"),
             max_message_bytes: 1000,
             is_compact,
         })

@@ -19,17 +19,15 @@ use super::ServerError;
 use crate::admin::KeyringFacts;
 use crate::clocks;
 use crate::config::Config;
-use crate::crypto::SecretKey;
 use crate::durable_file::FileIdentity;
 use crate::envelope::StableKeyId;
-use crate::keyring::{self, Keyring, KeyringError, KeyringKey};
+use crate::keyring::{self, Keyring, KeyringKey, KmsByName, NotOpened};
 use crate::keys::{KeyFailure, NamedKms, StableKey, StableKeys};
-use crate::kms::{Kms, KmsError};
 
 /// See the module.
 pub(super) struct StableKeysFile {
     path: PathBuf,
-    kms: Vec<(String, Arc<dyn Kms>)>,
+    kms: KmsByName,
     in_force: Arc<StableKeys>,
     /// The file as it was looked at last.
     seen: Option<FileIdentity>,
@@ -40,33 +38,13 @@ pub(super) struct StableKeysFile {
     told: watch::Sender<Option<KeyringFacts>>,
 }
 
-/// Why a key of the keyring cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotOpened {
-    #[error("no KMS of the configuration has wrapped it: add the one that `sealwire keyring list` shows")]
-    NoKms,
-    #[error("KMS {0:?} has a wrapping key that is public: it cannot vouch for a stable key")]
-    Forgeable(String),
-    #[error("KMS {0:?}: {1}")]
-    Kms(String, KmsError),
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-}
-
-impl NotOpened {
-    /// Whether asking again may help.
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Kms(_, error) if !error.is_verdict())
-    }
-
-    /// What whoever wants to use it is told.
-    fn failure(&self) -> KeyFailure {
-        match self {
-            Self::NoKms => KeyFailure::KekNotFound,
-            Self::Forgeable(_) => KeyFailure::KekDenied,
-            Self::Kms(_, error) => error.into(),
-            Self::Keyring(_) => KeyFailure::Malformed,
-        }
+/// What whoever wants to use a key is told that did not open.
+fn failure_of(reason: &NotOpened) -> KeyFailure {
+    match reason {
+        NotOpened::NoKms { .. } => KeyFailure::KekNotFound,
+        NotOpened::Forgeable(_) => KeyFailure::KekDenied,
+        NotOpened::Kms { error, .. } => error.into(),
+        NotOpened::Keyring(_) => KeyFailure::Malformed,
     }
 }
 
@@ -89,13 +67,12 @@ impl StableKeysFile {
     pub(super) async fn open(path: &Path, kms: &[NamedKms]) -> Result<Self, ServerError> {
         let kms = kms
             .iter()
-            .map(|named| (named.name.clone(), Arc::clone(&named.kms)))
-            .collect();
+            .map(|named| (named.name.clone(), Ok(Arc::clone(&named.kms))));
         let (keyring, seen) = keyring::read_file(path)?;
         let told = watch::Sender::new(None);
         let mut file = Self {
             path: path.to_path_buf(),
-            kms,
+            kms: KmsByName::new(kms),
             in_force: Arc::new(StableKeys::new(Keyring::default(), [])),
             seen: Some(seen),
             again_at: None,
@@ -230,7 +207,7 @@ impl StableKeysFile {
                 keys.push(Arc::clone(known));
                 continue;
             }
-            let opened = self.ask(key).await;
+            let opened = self.kms.open(key).await;
             keys.push(Arc::new(match opened {
                 Ok(opened) => StableKey::opened(key, opened),
                 Err(reason) if keyring.pins().iter().any(|pin| pin.key() == key.id()) => {
@@ -241,35 +218,19 @@ impl StableKeysFile {
                         key = %key.id(), name = key.name(), %reason,
                         "a stable key that no pin names does not open"
                     );
-                    StableKey::refused(key, reason.failure())
+                    StableKey::refused(key, failure_of(&reason))
                 }
             }));
         }
         Ok(StableKeys::new(keyring.clone(), keys))
     }
 
-    fn kms_of(&self, wrapped: &[u8]) -> Option<&(String, Arc<dyn Kms>)> {
-        let mut kms = self.kms.iter();
-        kms.find(|(_, kms)| kms.kek_names().have_wrapped(wrapped))
-    }
-
-    async fn ask(&self, key: &KeyringKey) -> Result<SecretKey, NotOpened> {
-        let (name, kms) = self.kms_of(key.wrapped()).ok_or(NotOpened::NoKms)?;
-        if kms.wraps_publicly() {
-            return Err(NotOpened::Forgeable(name.clone()));
-        }
-        let failed = |error| NotOpened::Kms(name.clone(), error);
-        kms.check_wrapped(key.wrapped()).map_err(failed)?;
-        let unwrapped = kms.recheck(key.wrapped()).await.map_err(failed)?;
-        Ok(key.open(unwrapped)?)
-    }
-
     /// How long a key is left alone.
     fn interval(&self, key: &KeyringKey, is_refused: bool) -> Duration {
-        match self.kms_of(key.wrapped()) {
-            Some((_, kms)) if is_refused => kms.verdict_memory(),
-            Some((_, kms)) => kms.recheck_interval(),
-            None => LOOK_INTERVAL,
+        match self.kms.of(key.wrapped()) {
+            Ok((_, kms)) if is_refused => kms.verdict_memory(),
+            Ok((_, kms)) => kms.recheck_interval(),
+            Err(_) => LOOK_INTERVAL,
         }
     }
 
@@ -285,7 +246,7 @@ impl StableKeysFile {
             let Some(known) = in_force.key(key.id()) else {
                 continue;
             };
-            let asked = self.ask(key).await;
+            let asked = self.kms.open(key).await;
             let mut is_refused = known.refusal().is_some();
             match asked {
                 Ok(opened) if is_refused => {
@@ -300,7 +261,7 @@ impl StableKeysFile {
                         key = %key.id(), name = key.name(), %reason,
                         "a stable key is refused: record keys are neither sealed nor opened under it any more"
                     );
-                    let failure = reason.failure();
+                    let failure = failure_of(&reason);
                     known.refuse(failure);
                     changed.push(Arc::new(StableKey::refused(key, failure)));
                     is_refused = true;

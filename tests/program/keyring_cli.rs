@@ -1,7 +1,7 @@
 //! `sealwire keyring` through the real binary, with file keystores.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -74,6 +74,16 @@ impl Folder {
         assert_eq!(output.status.code(), Some(code), "{arguments}: {errors}");
         assert!(errors.contains(what), "{arguments}: {errors}");
         assert_eq!(fs::read(self.path("keyring.json")).ok(), before, "{arguments}");
+    }
+
+    /// The KMS that has wrapped the stable key of this name, as people are told.
+    fn authority(&self, name: &str) -> Result<String, Box<dyn std::error::Error>> {
+        let (keyring, _) = read_file(&self.path("keyring.json"))?;
+        let parts = keyring.named(name)?.kek().ok_or("a wrapped key")?;
+        Ok(format!(
+            "file keystore authority {:08x}",
+            u32::from_be_bytes(parts.authority)
+        ))
     }
 
     /// Has this KMS unwrap the stable key of this name, and compares it with its check.
@@ -149,7 +159,8 @@ fn a_keyring_from_create_to_another_kms() -> TestResult {
     // The KEK is rotated, and the keys follow; then one of them moves.
     folder.succeeds("keystore rotate near.json payments --master-key-file near.key");
     let said = folder.succeeds("keyring rewrap keyring.json --config sealwire.toml");
-    let under = |version: u32| format!("file keystore payments version {version}");
+    let authority = folder.authority("orders")?;
+    let under = |version: u32| format!("{authority}, KEK payments, version {version}");
     assert_eq!(
         said,
         format!(
@@ -163,6 +174,9 @@ fn a_keyring_from_create_to_another_kms() -> TestResult {
     assert_eq!(folder.opens("far", "orders")?, orders);
     assert_eq!(folder.succeeds("keyring fingerprint keyring.json"), fingerprint);
 
+    let far = folder.authority("orders")?;
+    assert_ne!(far, authority);
+
     let listing = folder.succeeds("keyring list keyring.json");
     let rows: Vec<Vec<&str>> = listing
         .lines()
@@ -170,7 +184,10 @@ fn a_keyring_from_create_to_another_kms() -> TestResult {
         .collect();
     assert_eq!(rows[1][..2], [&*customers, "customers"]);
     assert_eq!(rows[1][3..].join(" "), format!("1 {}", under(2)));
-    assert_eq!(rows[2][3..].join(" "), format!("1 {}", under(1)));
+    assert_eq!(
+        rows[2][3..].join(" "),
+        format!("1 {far}, KEK payments, version 1")
+    );
     assert_eq!(rows[5].join(" "), format!("customers-* customers ({customers})"));
     assert_eq!(rows[6].join(" "), format!("orders orders ({orders})"));
 
@@ -187,12 +204,13 @@ fn a_keyring_from_create_to_another_kms() -> TestResult {
 #[expect(clippy::too_many_lines, reason = "the life of a keyring, step by step")]
 fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
     let folder = Folder::new()?;
-    folder.fails(1, "keyring list keyring.json", "keyring.json");
-    folder.fails(
-        1,
-        &format!("keyring new keyring.json customers {NEW}"),
-        "keyring.json",
-    );
+    for command in ["list keyring.json", &format!("new keyring.json customers {NEW}")] {
+        folder.fails(
+            1,
+            &format!("keyring {command}"),
+            "there is no keyring keyring.json; make one: sealwire keyring create keyring.json",
+        );
+    }
     assert!(
         !folder.path("keyring.json.lock").exists(),
         "a mistyped path leaves nothing behind"
@@ -215,7 +233,12 @@ fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
         (
             1,
             format!("{new} orders --config sealwire.toml --kms near --kek others"),
-            "kms near did not make a key: the key-encryption key is not in this KMS",
+            &format!(
+                "kms near did not make a key under KEK others: the key-encryption key is not in this KMS; correct the \
+                 name, or add it: sealwire keystore add {} others --master-key-file {}\n",
+                folder.path("near.json").display(),
+                folder.path("near.key").display()
+            ),
         ),
         (
             2,
@@ -231,7 +254,12 @@ fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
         (
             1,
             "keyring rewrap keyring.json nobody --config sealwire.toml".to_owned(),
-            "no stable key \"nobody\"",
+            "no stable key \"nobody\"; it has: customers\n",
+        ),
+        (
+            1,
+            "keyring assign keyring.json  customers".to_owned(),
+            "the domain \"\" is empty",
         ),
         (
             1,
@@ -246,13 +274,14 @@ fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
     folder.fails(
         1,
         "keyring rewrap keyring.json --config sealwire.toml",
-        "kms near did not unwrap the stable key customers: the key-encryption key is disabled",
+        "stable key customers: KMS \"near\", KEK payments: the key-encryption key is disabled; enable it: sealwire \
+         keystore enable ",
     );
     folder.succeeds("keystore enable near.json payments --master-key-file near.key");
     folder.fails(
         1,
         "keyring rewrap keyring.json --config sealwire.toml --kms far --kek others",
-        "kms far did not wrap the stable key customers: the key-encryption key is not in this KMS",
+        "kms far did not wrap the stable key customers under KEK others: the key-encryption key is not in this KMS",
     );
     // An entry that another one was put in the place of.
     folder.succeeds(&format!("keyring new keyring.json orders {NEW}"));
@@ -279,7 +308,180 @@ fn what_cannot_be_done_changes_nothing_and_says_why() -> TestResult {
     folder.fails(
         1,
         "keyring rewrap keyring.json --config sealwire.toml",
-        "stable key customers: no KMS of the configuration has wrapped it (file keystore payments version 1)",
+        &format!(
+            "stable key customers: no KMS of the configuration has wrapped it: it is under {}, KEK payments, version \
+             1; the configuration has far (file keystore authority ",
+            folder.authority("customers")?
+        ),
     );
+    Ok(())
+}
+
+#[test]
+fn what_is_unused_is_taken_away_and_nothing_else() -> TestResult {
+    let folder = Folder::new()?;
+    folder.succeeds("keyring create keyring.json");
+    for name in ["customers", "second"] {
+        folder.succeeds(&format!("keyring new keyring.json {name} {NEW}"));
+    }
+    let id = |name: &str| folder.opens("near", name);
+    folder.succeeds("keyring assign keyring.json customers-* customers");
+    // By mistake; the pins before it are named.
+    let said = folder.succeeds("keyring assign keyring.json cust* second");
+    let second = format!("second ({})", id("second")?);
+    assert_eq!(
+        said,
+        format!(
+            "cust*: record keys are sealed with {second}, but for what is pinned before it by customers-*; running \
+             proxies take the file up by themselves\n"
+        )
+    );
+    folder.fails(1, "keyring unassign keyring.json cust*", "say --topic-is-gone");
+    folder.fails(
+        1,
+        "keyring unassign keyring.json customers-eu --topic-is-gone",
+        "there is no pin \"customers-eu\": \"customers-*\" takes it",
+    );
+    folder.fails(
+        1,
+        "keyring remove keyring.json second --confirm second",
+        "is that of the pin \"cust*\"",
+    );
+    assert_eq!(
+        folder.succeeds("keyring unassign keyring.json cust* --topic-is-gone"),
+        format!("cust*: the pin to {second} is gone, and nothing is sealed there any more\n")
+    );
+    folder.succeeds("keyring assign keyring.json customers-eu second --topic-is-new");
+    assert_eq!(
+        folder.succeeds("keyring unassign keyring.json customers-eu --topic-is-gone"),
+        format!(
+            "customers-eu: the pin to {second} is gone; another one gives it customers ({})\n",
+            id("customers")?
+        )
+    );
+    folder.fails(
+        1,
+        "keyring remove keyring.json second --confirm other",
+        "--confirm must repeat",
+    );
+    let said = folder.succeeds("keyring remove keyring.json second --confirm second");
+    assert!(
+        said.starts_with(&format!("removed the stable key {second}")) && said.contains("will not open again"),
+        "{said}"
+    );
+    folder.fails(
+        1,
+        "keyring remove keyring.json second --confirm second",
+        "it has: customers\n",
+    );
+    assert_eq!(
+        folder.succeeds("keyring fingerprint keyring.json customers-eu"),
+        format!("customers-eu  {}  customers\n", id("customers")?)
+    );
+    folder.fails(
+        1,
+        "keyring fingerprint keyring.json it's",
+        "next: sealwire keyring assign keyring.json 'it'\\''s' customers\n",
+    );
+    Ok(())
+}
+
+#[test]
+fn a_changed_keyring_keeps_its_mode_also_behind_a_link() -> TestResult {
+    let folder = Folder::new()?;
+    folder.succeeds("keyring create keyring.json");
+    let [ring, link] = ["keyring.json", "link.json"].map(|name| folder.path(name));
+    symlink(&ring, &link)?;
+    fs::set_permissions(&ring, Permissions::from_mode(0o640))?;
+    folder.succeeds(&format!("keyring new link.json customers {NEW}"));
+    folder.succeeds("keyring assign keyring.json customers customers");
+    assert_eq!(fs::metadata(&ring)?.mode() & 0o7777, 0o640);
+    assert!(fs::symlink_metadata(&link)?.is_symlink());
+    Ok(())
+}
+
+/// STABLE-KEYS-1: where `run` does not start, the probe says so.
+#[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "what can be wrong with a keyring, step by step"
+)]
+fn the_probe_opens_what_the_start_opens() -> TestResult {
+    let folder = Folder::new()?;
+    folder.succeeds("keyring create keyring.json");
+    let configuration = fs::read_to_string(folder.path("sealwire.toml"))?;
+    let configuration = configuration.replace(
+        "match = \"near-*\"",
+        "match = { exact = \"near-1\" }\nkey = \"stable\"",
+    );
+    let configuration = format!("{configuration}\n[keyring]\npath = \"keyring.json\"\n");
+    fs::write(folder.path("sealwire.toml"), &configuration)?;
+    let warning = |names: &str| {
+        let output = folder.run("check-config sealwire.toml");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        assert_eq!(
+            errors.contains("has no stable key"),
+            !names.is_empty(),
+            "{errors}"
+        );
+        assert!(errors.contains(names), "{errors}");
+    };
+    // The line of the table about this, which has to begin and to go on like this.
+    let row = |subject: &str, verdict: &str, says: &str| {
+        let output = folder.run("check-config sealwire.toml --probe");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = said.lines().find(|line| line.contains(&format!(" {subject} ")));
+        let line = line.unwrap_or_else(|| panic!("{subject}: {said}"));
+        assert!(line.starts_with(verdict) && line.contains(says), "{line}");
+    };
+    let does_not_start = |says: &str| {
+        let output = folder.run("run --config sealwire.toml");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(says), "{errors}");
+    };
+    row("keyring", "warning", "next: sealwire keyring new ");
+    folder.succeeds(&format!("keyring new keyring.json customers {NEW}"));
+    folder.succeeds("keyring new keyring.json unused --config sealwire.toml --kms far --kek payments");
+    let customers = format!("stable key customers ({})", folder.opens("near", "customers")?);
+    let unused = format!("stable key unused ({})", folder.opens("far", "unused")?);
+    warning("next: sealwire keyring assign keyring.json near-1 KEY\n");
+    row(
+        "main rule 1",
+        "warning",
+        "match { exact = \"near-1\" }: its domain has no stable key",
+    );
+    folder.succeeds("keyring assign keyring.json near-1 customers");
+    warning("");
+    let fingerprint = folder.succeeds("keyring fingerprint keyring.json");
+    row("keyring", "good", fingerprint.trim());
+    row(&customers, "good", "it was unwrapped and compared");
+    row(&unused, "good", "KMS far, KEK payments");
+
+    for kms in ["near", "far"] {
+        folder.succeeds(&format!(
+            "keystore disable {kms}.json payments --master-key-file {kms}.key"
+        ));
+    }
+    row(&customers, "failed", "enable it: sealwire keystore enable ");
+    does_not_start("KMS \"near\", KEK payments: the key-encryption key is disabled");
+    row(&unused, "warning", "no pin names it");
+    folder.succeeds("keystore enable near.json payments --master-key-file near.key");
+
+    let text = fs::read_to_string(folder.path("keyring.json"))?;
+    let check = text
+        .lines()
+        .find(|line| line.contains("\"check\""))
+        .ok_or("a check")?;
+    let (name, value) = check.split_once(": \"").ok_or("a text")?;
+    let other = format!(
+        "{name}: \"{}{}",
+        if value.starts_with("AAAA") { "BBBB" } else { "AAAA" },
+        &value[4..]
+    );
+    fs::write(folder.path("keyring.json"), text.replacen(check, &other, 1))?;
+    row(&customers, "failed", "is not the stable key");
+    does_not_start("is not the stable key");
     Ok(())
 }

@@ -244,6 +244,9 @@ fn seal_facts<'a>(
     }
 }
 
+/// Stable keys that are counted each by itself.
+const STABLE_KEYS_MAX: usize = 100;
+
 /// Sums.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
@@ -253,6 +256,9 @@ pub(super) struct Summary {
     pub(super) record_bytes: u64,
     /// Bytes of all marker headers.
     pub(super) marker_bytes: u64,
+    /// Records by the stable key that their key is sealed under; `None`: keys that came when there were
+    /// [`STABLE_KEYS_MAX`] (INSPECT-2).
+    pub(super) stable_keys: BTreeMap<Option<StableKeyId>, u64>,
     /// Of whole batches, also where only some of their records are shown.
     pub(super) all: Sizes,
     /// Of those that have a sealed record.
@@ -266,6 +272,12 @@ impl Summary {
                 self.record_bytes = self.record_bytes.saturating_add(stored.record_bytes as u64);
                 let marker_bytes = stored.seal.as_ref().map_or(0, |seal| seal.marker_bytes as u64);
                 self.marker_bytes = self.marker_bytes.saturating_add(marker_bytes);
+                if let Some(id) = stored.seal.as_ref().and_then(|seal| seal.stable_key) {
+                    let has_room = self.stable_keys.len() < STABLE_KEYS_MAX;
+                    let key = Some(id).filter(|id| has_room || self.stable_keys.contains_key(&Some(*id)));
+                    let count = self.stable_keys.entry(key).or_default();
+                    *count = count.saturating_add(1);
+                }
                 stored.form.name()
             }
             What::Batch(batch) => {

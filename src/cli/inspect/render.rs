@@ -1,11 +1,13 @@
 //! What was found, as lines of text or of JSON.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
 use super::batch_sizes::{Sizes, StoredBatch};
 use super::describe::{Item, SealFacts, Stored, Summary, What};
+use crate::envelope::StableKeyId;
 use crate::envelope::wrapped_dek::{provider, version_text};
 use crate::foreign::Foreign;
 
@@ -28,10 +30,13 @@ pub(super) fn item(format: Format, item: &Item<'_>, out: &mut dyn Write) -> io::
 pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Json => {
+            let keys = summary.stable_keys.iter();
+            let keys: BTreeMap<_, _> = keys.map(|(key, count)| (key_name(*key), *count)).collect();
             let sums = json!({
                 "counts": summary.counts,
                 "record_bytes": summary.record_bytes,
                 "marker_bytes": summary.marker_bytes,
+                "stable_keys": keys,
                 "stored": sizes_json(summary.all),
                 "sealed": sizes_json(summary.sealed),
             });
@@ -56,12 +61,24 @@ pub(super) fn summary(format: Format, summary: &Summary, out: &mut dyn Write) ->
                 counts.join(", "),
                 counted(batches, ["batch", "batches"])
             )?;
+            if !summary.stable_keys.is_empty() {
+                let keys = summary.stable_keys.iter();
+                let keys: Vec<String> = keys
+                    .map(|(key, count)| format!("{} {count}", key_name(*key)))
+                    .collect();
+                write!(out, "; keys sealed under {}", keys.join(", "))?;
+            }
             match summary.sealed.batches {
                 0 => writeln!(out),
                 _ => writeln!(out, "; {}", added_text(summary.sealed)),
             }
         }
     }
+}
+
+/// A stable key of the sums; those beyond the first many have no name there.
+fn key_name(key: Option<StableKeyId>) -> String {
+    key.map_or_else(|| "others".to_owned(), |id| id.to_string())
 }
 
 fn text(item: &Item<'_>) -> String {
@@ -99,7 +116,7 @@ fn record_text(stored: &Stored<'_>) -> String {
         (None, Some(kek)) => format!("{form}, KEK {}; {sizes}", escaped(kek)),
         (Some(seal), _) => format!(
             "{form}, {}; {sizes}, seal {} B",
-            seal_text(seal),
+            seal_text(seal, stored.key_bytes.is_some()),
             seal.marker_bytes
         ),
     }
@@ -144,7 +161,7 @@ fn added_text(sizes: Sizes) -> String {
     )
 }
 
-fn seal_text(seal: &SealFacts<'_>) -> String {
+fn seal_text(seal: &SealFacts<'_>, has_key: bool) -> String {
     let domain = match seal.domain_is_topic {
         Some(true) => " (the topic's)",
         Some(false) => " (not the topic's)",
@@ -164,13 +181,14 @@ fn seal_text(seal: &SealFacts<'_>) -> String {
     format!(
         "headers {}{}, domain {}{domain}, {key}",
         seal.headers.name(),
-        key_text(seal),
+        key_text(seal, has_key),
         hex(&seal.domain_hint),
     )
 }
 
-fn key_text(seal: &SealFacts<'_>) -> String {
-    match (seal.key_sealed, seal.stable_key) {
+/// Nothing of a key that is null, which the sizes say.
+fn key_text(seal: &SealFacts<'_>, has_key: bool) -> String {
+    match (seal.key_sealed && has_key, seal.stable_key) {
         (true, Some(id)) => format!(", key sealed under {id}"),
         (true, None) => ", key sealed".to_owned(),
         (false, _) => String::new(),

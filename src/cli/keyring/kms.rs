@@ -1,7 +1,6 @@
 //! What `sealwire keyring` asks KMSs for: whatever is stored was unwrapped once more and compared first.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -9,19 +8,16 @@ use tokio::runtime::Runtime;
 use super::KeyringCommandError;
 use crate::config::{Config, Overrides};
 use crate::crypto::SecretKey;
-use crate::envelope::wrapped_dek::{WrappedDek, provider, version_text};
 use crate::foreign::Foreign;
-use crate::keyring::KeyringKey;
+use crate::keyring::{KeyringKey, KmsByName, NotOpened};
 use crate::kms::{GeneratedDek, Kms, KmsError};
 
-/// The KMSs of a configuration, by name; those that could not be opened with why.
+/// The KMSs of a configuration.
 pub(super) struct Kmss {
     runtime: Runtime,
-    named: Vec<(String, Opened)>,
+    config: Config,
+    opened: KmsByName,
 }
-
-/// A KMS, or why there is none.
-type Opened = Result<Arc<dyn Kms>, String>;
 
 impl Kmss {
     /// Does `job` with the KMSs of the configuration in this file.
@@ -44,15 +40,15 @@ impl Kmss {
             .enable_all()
             .build()
             .map_err(KeyringCommandError::Runtime)?;
-        let named = config
-            .kms
-            .iter()
-            .map(|kms| {
-                let opened = kms.kind.open().map_err(|error| error.to_string());
-                (kms.name.clone(), opened)
-            })
-            .collect();
-        Ok(Self { runtime, named })
+        let opened = KmsByName::new(config.kms.iter().map(|kms| {
+            let opened = kms.kind.open().map_err(|error| error.to_string());
+            (kms.name.clone(), opened)
+        }));
+        Ok(Self {
+            runtime,
+            config,
+            opened,
+        })
     }
 
     /// A new key, wrapped under the KEK.
@@ -62,9 +58,9 @@ impl Kmss {
         kek: &str,
     ) -> Result<(Box<[u8]>, SecretKey), KeyringCommandError> {
         let kms = self.kms(name)?;
-        let GeneratedDek { dek, wrapped } = self.call(name, "make a key", kms.generate_dek(kek))?;
-        let again = self.call(name, "unwrap what it has made", kms.unwrap_dek(&wrapped))?;
-        self.compare(name, &again, &dek)?;
+        let GeneratedDek { dek, wrapped } = self.call((name, kek), "make a key", kms.generate_dek(kek))?;
+        let again = self.call((name, kek), "unwrap what it has made", kms.unwrap_dek(&wrapped))?;
+        compare(name, &again, &dek)?;
         Ok((wrapped, again))
     }
 
@@ -75,97 +71,74 @@ impl Kmss {
         entry: &KeyringKey,
         to: Option<(&str, &str)>,
     ) -> Result<(Box<[u8]>, SecretKey), KeyringCommandError> {
-        let (from, own_kek) = self.kms_of(entry)?;
-        let key = self.call(
-            from,
-            &format!("unwrap the stable key {}", entry.name()),
-            self.kms(from)?.unwrap_dek(entry.wrapped()),
-        )?;
-        let key = entry.open(key)?;
-        let (name, kek) = to.unwrap_or((from, own_kek));
+        let not_opened = |reason: NotOpened| KeyringCommandError::NotOpened {
+            name: entry.name().to_owned(),
+            why: reason.with_advice(|kms, kek, error| self.config.advice(kms, kek, error)),
+        };
+        let (from, _) = self.opened.of(entry.wrapped()).map_err(not_opened)?;
+        let late = |kms: &str| NotOpened::Kms {
+            kms: kms.to_owned(),
+            kek: entry.kek_name(),
+            error: no_answer(),
+        };
+        let opened = self.within_time(self.opened.open(entry));
+        let key = opened.unwrap_or_else(|| Err(late(from))).map_err(not_opened)?;
+        let own_kek = entry.kek().and_then(|parts| str::from_utf8(parts.kek).ok());
+        let (name, kek) = to.unwrap_or((from, own_kek.unwrap_or_default()));
         let kms = self.kms(name)?;
         let wrapped = self.call(
-            name,
+            (name, kek),
             &format!("wrap the stable key {}", entry.name()),
             kms.wrap(kek, &key),
         )?;
-        let again = self.call(name, "unwrap what it has wrapped", kms.unwrap_dek(&wrapped))?;
-        self.compare(name, &again, &key)?;
+        let again = self.call(
+            (name, kek),
+            "unwrap what it has wrapped",
+            kms.unwrap_dek(&wrapped),
+        )?;
+        compare(name, &again, &key)?;
         Ok((wrapped, again))
     }
 
-    fn compare(&self, name: &str, one: &SecretKey, other: &SecretKey) -> Result<(), KeyringCommandError> {
-        match one.is_same(other) {
-            true => Ok(()),
-            false => Err(KeyringCommandError::Kms(format!(
-                "kms {name}: what it has wrapped unwraps to another key; nothing was changed"
-            ))),
-        }
-    }
-
     fn kms(&self, name: &str) -> Result<&dyn Kms, KeyringCommandError> {
-        let refuse = |why: String| Err(KeyringCommandError::Kms(why));
-        match self.named.iter().find(|(known, _)| known == name) {
-            Some((_, Ok(kms))) => Ok(&**kms),
-            Some((_, Err(why))) => refuse(format!("kms {name}: {why}")),
-            None => {
-                let known: Vec<_> = self.named.iter().map(|(name, _)| name.as_str()).collect();
-                refuse(format!(
-                    "the configuration has no KMS {}; it has: {}",
-                    Foreign::new(name),
-                    known.join(", ")
-                ))
-            }
-        }
-    }
-
-    /// The KMS that has wrapped a stable key, and the KEK.
-    fn kms_of<'k>(&'k self, entry: &'k KeyringKey) -> Result<(&'k str, &'k str), KeyringCommandError> {
-        let kek = entry.kek().and_then(|parts| str::from_utf8(parts.kek).ok());
-        let mut unopened = String::new();
-        for (name, kms) in &self.named {
-            match (kms, kek) {
-                (Ok(kms), Some(kek)) if kms.kek_names().have_wrapped(entry.wrapped()) => {
-                    return Ok((name, kek));
-                }
-                (Ok(_), _) => {}
-                (Err(why), _) => unopened.push_str(&format!("; kms {name}: {why}")),
-            }
-        }
-        Err(KeyringCommandError::Kms(format!(
-            "stable key {}: no KMS of the configuration has wrapped it ({}){unopened}",
-            entry.name(),
-            kek_text(entry.wrapped())
-        )))
+        self.opened.named(name).map_err(KeyringCommandError::Kms)
     }
 
     fn call<T>(
         &self,
-        name: &str,
+        (kms, kek): (&str, &str),
         what: &str,
         call: impl Future<Output = Result<T, KmsError>>,
     ) -> Result<T, KeyringCommandError> {
+        let answer = self.within_time(call).unwrap_or_else(|| Err(no_answer()));
+        answer.map_err(|source| {
+            let advice = self.config.advice(kms, kek, &source);
+            KeyringCommandError::Call {
+                what: format!("kms {kms} did not {what} under KEK {}", Foreign::new(kek)),
+                source,
+                advice,
+            }
+        })
+    }
+
+    fn within_time<T>(&self, call: impl Future<Output = T>) -> Option<T> {
         let answer = self
             .runtime
             .block_on(async { tokio::time::timeout(ANSWER_MAX, call).await });
-        let answer = answer.unwrap_or_else(|_| Err(KmsError::Unavailable("no answer in time".to_owned())));
-        answer.map_err(|source| KeyringCommandError::Call {
-            what: format!("kms {name} did not {what}"),
-            source,
-        })
+        answer.ok()
     }
 }
 
-/// Under what something is wrapped.
-pub(super) fn kek_text(wrapped: &[u8]) -> String {
-    let Ok(parts) = WrappedDek::parse(wrapped) else {
-        return "nothing that is known".to_owned();
-    };
-    let kms = provider::name(parts.provider).unwrap_or("a provider that this version does not know");
-    let kek = Foreign::new(parts.kek);
-    match version_text(parts.version) {
-        Some(version) => format!("{kms} {kek} version {version}"),
-        None => format!("{kms} {kek}"),
+fn no_answer() -> KmsError {
+    KmsError::Unavailable("no answer in time".to_owned())
+}
+
+fn compare(name: &str, one: &SecretKey, other: &SecretKey) -> Result<(), KeyringCommandError> {
+    match one.is_same(other) {
+        true => Ok(()),
+        false => Err(KeyringCommandError::Kms(format!(
+            "kms {name}: what it has wrapped unwraps to another key; nothing was changed"
+        ))),
     }
 }
 

@@ -338,15 +338,19 @@ pub(super) enum Secrecy {
     OwnerOnly,
 }
 
-/// Whether it can be used is found out here; that it could not be is noted.
-pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) {
+/// Whether it can be used is found out here, and returned; that it cannot be is noted.
+pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &str) -> bool {
     node.name_file(path);
     if secrecy == Secrecy::OwnerOnly {
         node.name_secret_file(path);
     }
     if node.reader.reach == Reach::Skip {
-        return;
+        return true;
     }
+    let unusable = |problem: &str, fix: &str| {
+        node.complain(problem, fix);
+        false
+    };
     let place = path.display();
     // What is the name of nothing may be the secret itself (PROBLEM-1).
     let named = || match node.may_be_secret() {
@@ -356,26 +360,30 @@ pub(super) fn check_file(node: &Node<'_>, path: &Path, secrecy: Secrecy, fix: &s
     let about = match fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return node.complain(&format!("there is no file {}", named()), fix);
+            return unusable(&format!("there is no file {}", named()), fix);
         }
         Err(error) => {
             let fix = "let the user that sealwire runs as reach it, or correct the path";
-            return node.complain(&format!("the file {} cannot be read: {error}", named()), fix);
+            return unusable(&format!("the file {} cannot be read: {error}", named()), fix);
         }
     };
     let mode = about.mode() & 0o777;
-    if about.is_dir() || (secrecy == Secrecy::Public && !about.is_file()) {
-        node.complain(&format!("{place} is not a file"), fix);
+    if about.is_dir() {
+        unusable(&format!("{place} is a folder"), "name the file in it")
+    } else if secrecy == Secrecy::Public && !about.is_file() {
+        unusable(&format!("{place} is not a file"), fix)
     } else if secrecy == Secrecy::OwnerOnly && about.is_file() && mode & 0o077 != 0 {
         let problem = format!("{place} can be accessed by others than its owner (mode {mode:04o})");
-        node.complain(&problem, &format!("run: chmod 0600 {place}"));
+        unusable(&problem, &format!("run: chmod 0600 {place}"))
     } else if about.is_file()
         && let Err(error) = File::open(path)
     {
-        node.complain(
+        unusable(
             &format!("{place} cannot be read: {error}"),
             "let the user that sealwire runs as read it",
-        );
+        )
+    } else {
+        true
     }
 }
 
@@ -389,8 +397,8 @@ pub(super) fn read_path_of<E: std::fmt::Display>(
     read: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Option<PathBuf> {
     let path = node.reader.sources.folder().join(node.as_text()?);
-    check_file(node, &path, secrecy, missing);
-    if node.reader.reach == Reach::Check
+    if check_file(node, &path, secrecy, missing)
+        && node.reader.reach == Reach::Check
         && path.is_file()
         && let Err(error) = read(&path)
     {

@@ -100,6 +100,11 @@ pub(super) fn read_matcher(node: &Node<'_>, names: &Names) -> Option<Matcher> {
                 }
             }
         }
+        Value::Array(..) => {
+            let problem = "lists are not taken: a rule has one name, pattern or expression";
+            written.complain(problem, names.forms);
+            return None;
+        }
         _ => {
             written.complain("this matches nothing", names.forms);
             return None;

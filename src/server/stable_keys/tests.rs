@@ -12,6 +12,7 @@ use crate::keyring::Assigned;
 use crate::keys::{CallBudget, NoDomainKey};
 use crate::kms::file::FileKms;
 use crate::kms::keystore::{MasterKeySource, OpenKeystore, create_key_file, lock_file};
+use crate::kms::{Kms, KmsError};
 use crate::testing::{Faults, FaultyKms};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -104,7 +105,8 @@ async fn what_a_pin_names_must_open_or_nothing_starts() -> TestResult {
     let refused = bench.open().await.err().map(|error| error.to_string());
     let refused = refused.unwrap_or_default();
     assert!(
-        refused.contains("orders") && refused.contains("is disabled"),
+        refused.contains("orders")
+            && refused.contains("KMS \"local\", KEK keyring: the key-encryption key is disabled"),
         "{refused}"
     );
     bench.faults.refuse(None);

@@ -89,6 +89,12 @@ fn each_mistake_is_refused() {
             "\"kafka-1:9092\"",
             "not a list",
         ),
+        (
+            "match = \"payments-*\"",
+            "match = [\"payments\", \"orders\"]",
+            "lists are not taken",
+        ),
+        ("match = \"payments-*\"", "match = 7", "this matches nothing"),
         ("\"network\"", "\"mtls\"", "without TLS no client"),
         ("\"network\"", "\"sasl_ssl\"", "not available"),
         ("\"network\"", "\"sasl\"", "not said who may log in"),

@@ -116,6 +116,30 @@ impl WithLogins {
     }
 }
 
+/// What cannot be used as it is there is not read as well.
+#[test]
+fn one_file_is_one_mistake() {
+    let with = WithLogins::new();
+    let users = with.folder.path().join("users");
+    fs::write(&users, "no credentials").expect("written");
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o644)).expect("set");
+    let errors = with.load(&WithLogins::text()).expect_err("a mistake");
+    let [error] = errors.errors() else {
+        panic!("{errors}");
+    };
+    assert!(error.problem.contains("mode 0644"), "{error}");
+    fs::remove_file(&users).expect("it is there");
+    fs::create_dir(&users).expect("made");
+    let errors = with.load(&WithLogins::text()).expect_err("a mistake");
+    let [error] = errors.errors() else {
+        panic!("{errors}");
+    };
+    assert!(
+        error.problem.contains("is a folder") && error.fix == "name the file in it",
+        "{error}"
+    );
+}
+
 /// PROBLEM-1
 #[test]
 fn what_may_be_a_password_is_not_repeated() {

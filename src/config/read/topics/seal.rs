@@ -266,7 +266,7 @@ fn read_keys(node: &Node<'_>) -> Option<RecordKeys> {
         if let Some(written) = node.written(name) {
             written.complain(
                 "there is no keyring to seal and open record keys with",
-                "add [keyring] with its path; `sealwire keyring create` makes one",
+                "add [keyring] with its path; this makes one: sealwire keyring create keyring.json",
             );
         }
         return None;
