@@ -187,6 +187,37 @@ fn json_lines_carry_the_same_facts() {
     assert_eq!(lines[2]["summary"]["counts"]["sealwire"], 1);
 }
 
+/// A null key is sealed under nothing, whatever its rule says.
+#[test]
+fn records_are_counted_by_the_stable_key_of_their_key() {
+    let keyless = one(7, Some(SECRET), &[]);
+    let seals = BatchSeals::new(b"payments", "payments", HeaderMode::Sealed).unwrap();
+    let seals = seals.with_sealed_keys().unwrap();
+    let batches = [plain(5, Codec::None, 2), keyless].map(|batch| seals.seal(&batch, Codec::None).unwrap());
+    let segment = Segment::new(&batches);
+    let (text, done) = inspect(&[segment.path()]);
+    done.unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (_, id) = lines[0].split_once(", key sealed under ").unwrap();
+    let id = &id[..8];
+    assert!(
+        lines[1].contains(&format!(", key sealed under {id}, domain ")),
+        "{text}"
+    );
+    assert!(
+        !lines[2].contains("key sealed") && lines[2].contains("; key null, "),
+        "{text}"
+    );
+    assert!(
+        lines[3].contains(&format!("; keys sealed under {id} 2; ")),
+        "{text}"
+    );
+    let (text, done) = inspect(&[segment.path(), "--summary", "--json"]);
+    done.unwrap();
+    let sums: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(sums["summary"]["stable_keys"], serde_json::json!({ id: 2 }));
+}
+
 /// Whatever happens to headers and however the batch is written: what its client's had is told to the byte.
 #[test]
 fn batches_say_what_sealing_has_added() {
