@@ -268,9 +268,9 @@ impl<P: Platform> Executor<P> {
             ExecutorMessage::StableKeys(keys) => {
                 self.serving.shared.pipeline.borrow_mut().take_stable_keys(&keys);
             }
-            ExecutorMessage::TopicLook(cluster, topic, look) => {
+            ExecutorMessage::TopicLook(subject, look) => {
                 let mut pipeline = self.serving.shared.pipeline.borrow_mut();
-                pipeline.take_topic_look(cluster, &topic, look);
+                pipeline.take_topic_look(&subject, look, clocks::now());
                 drop(pipeline);
                 self.serving.shared.announce_keys();
             }

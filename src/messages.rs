@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::audit::AuditList;
 use crate::broker_login::{AccountName, BrokerAccounts, TokenNews, TokenWish};
 use crate::config::HostPort;
+use crate::envelope::StableKeyId;
 use crate::identity::sasl::Failure;
 use crate::identity::sasl::exchange::{CheckedNews, PasswordCheck};
 use crate::identity::sasl::initiator::Hashing;
@@ -47,7 +48,7 @@ pub(crate) enum ControlRequest {
         wish: TokenWish,
     },
     /// A topic is to be looked at, before it is written to.
-    LookAtTopic { cluster: ClusterId, topic: Arc<str> },
+    LookAtTopic(LookSubject),
     /// A token names a key that this listener's set does not have.
     FetchKeys { listener: ListenerId },
     /// For the audit log. Each executor has one on its way, until `turn` is dropped.
@@ -58,11 +59,22 @@ pub(crate) enum ControlRequest {
     Hidden(Vec<HiddenBrokers>),
 }
 
+/// A topic that is looked at, and what its log is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LookSubject {
+    pub cluster: ClusterId,
+    pub topic: Arc<str>,
+    /// What its record keys are to be sealed under; `None` where they are not, or the keyring has none for it.
+    pub stable_key: Option<StableKeyId>,
+}
+
 /// Whether the record keys in a topic's log go together with those that its rule stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicLook {
-    /// They do, as far as is known.
+    /// They do.
     Good,
+    /// It could not be found out, which keeps nobody from writing.
+    Unknown,
     /// They do not, in words: nothing is written.
     Unfit(Arc<str>),
 }
@@ -208,7 +220,7 @@ pub(crate) enum ExecutorMessage {
     /// What record keys are sealed with from now on.
     StableKeys(Arc<StableKeys>),
     /// A topic was looked at.
-    TopicLook(ClusterId, Arc<str>, TopicLook),
+    TopicLook(LookSubject, TopicLook),
     /// The counters are wanted.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Finish what is in flight and take nothing new; says so when no connection is left.

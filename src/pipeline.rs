@@ -69,8 +69,7 @@ use crate::metrics::{CloseReason, ExecutorMetrics, RequestRefusal};
 use crate::protocol::hops::Identity;
 use crate::protocol::policy::ApiPolicy;
 
-use self::topics::Looked;
-pub use crate::messages::{HiddenBrokers, LearnedAddress, TopicLook};
+pub use crate::messages::{HiddenBrokers, LearnedAddress, LookSubject, TopicLook};
 pub use addresses::AddressBook;
 pub(crate) use broker_logins::EndedLogin;
 pub use listener_map::ListenerMap;
@@ -103,7 +102,7 @@ pub struct Pipeline {
     /// Delegation tokens that are to be made; likewise.
     pub token_wishes: Vec<(ClusterId, TokenWish)>,
     /// Topics that are to be looked at before they are written to; likewise.
-    pub topic_looks: Vec<(ClusterId, Arc<str>)>,
+    pub topic_looks: Vec<LookSubject>,
     /// What ApiVersions requests say of this program when they go on, so that it knows itself again.
     pub identity: Identity,
     /// How often something came that is waited for.
@@ -274,10 +273,17 @@ impl Pipeline {
     }
 
     /// A topic was looked at.
-    pub fn take_topic_look(&mut self, cluster: ClusterId, topic: &str, look: TopicLook) {
-        if let Some(cluster) = self.clusters.get_mut(cluster) {
-            cluster.rules.take_look(topic, look);
+    pub fn take_topic_look(&mut self, subject: &LookSubject, look: TopicLook, now: Instant) {
+        if let Some(cluster) = self.clusters.get_mut(subject.cluster) {
+            cluster.rules.take_look(subject, look, now);
         }
+    }
+
+    /// How a topic of this name would be looked at.
+    #[cfg(feature = "testing")]
+    pub fn look_subject(&mut self, cluster: ClusterId, topic: &str) -> Option<LookSubject> {
+        let topic = self.topic(cluster, topic).ok()?;
+        Some(topic.look_subject(cluster))
     }
 
     /// Whether records may be written to a topic as its rule says, as far as its log is concerned; `None` while nobody
@@ -288,17 +294,16 @@ impl Pipeline {
         topic: &Topic,
         now: Instant,
     ) -> Option<Result<(), ProduceRefusal>> {
-        if !topic.needs_look {
+        if !topic.needs_look.is_due(now) {
             return Some(Ok(()));
         }
-        match self.clusters.get_mut(cluster)?.rules.look(&topic.name, now) {
-            Looked::Known(TopicLook::Good) => Some(Ok(())),
-            Looked::Known(TopicLook::Unfit(reason)) => Some(Err(ProduceRefusal::KeysUnfit(reason))),
-            Looked::Asked => None,
-            Looked::Unasked => {
-                self.topic_looks.push((cluster, Arc::clone(&topic.name)));
-                None
-            }
+        let (known, is_to_be_asked) = self.clusters.get_mut(cluster)?.rules.look(topic, now);
+        if is_to_be_asked {
+            self.topic_looks.push(topic.look_subject(cluster));
+        }
+        match known? {
+            TopicLook::Good | TopicLook::Unknown => Some(Ok(())),
+            TopicLook::Unfit(reason) => Some(Err(ProduceRefusal::KeysUnfit(reason))),
         }
     }
 

@@ -34,7 +34,7 @@ use tokio::time::timeout_at;
 use self::descriptors::Descriptors;
 pub(crate) use self::keks::one_of_each_kms;
 pub(crate) use self::keyring::warnings;
-pub(crate) use self::stored_keys::{KeyWatcher, KeysFit};
+pub(crate) use self::stored_keys::{ExpectedKeys, KeyWatcher, KeysFit};
 use crate::config::Config;
 use crate::kms::Kms;
 use crate::messages::CameBack;

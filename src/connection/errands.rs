@@ -21,7 +21,7 @@ use crate::identity::sasl::exchange::PasswordCheck;
 use crate::identity::sasl::initiator::Hashing;
 use crate::ids::{ClusterId, ListenerId};
 use crate::messages::{ControlRequest, Notice};
-use crate::messages::{HiddenBrokers, LearnedAddress};
+use crate::messages::{HiddenBrokers, LearnedAddress, LookSubject};
 
 /// See the module.
 pub(crate) struct Errands {
@@ -97,9 +97,9 @@ impl Errands {
     }
 
     /// A topic is to be looked at; beyond the bound it is asked for again.
-    pub(crate) fn look_at_topic(&self, cluster: ClusterId, topic: Arc<str>) {
+    pub(crate) fn look_at_topic(&self, subject: LookSubject) {
         if self.unsent.borrow().len() < UNSENT_MAX {
-            self.send(ControlRequest::LookAtTopic { cluster, topic });
+            self.send(ControlRequest::LookAtTopic(subject));
         }
     }
 

@@ -117,8 +117,8 @@ impl Shared {
     /// Sends the pipeline's key requests, and has topics looked at.
     pub(crate) fn send_key_requests(&self) {
         let mut pipeline = self.pipeline.borrow_mut();
-        for (cluster, topic) in pipeline.topic_looks.drain(..) {
-            self.errands.look_at_topic(cluster, topic);
+        for subject in pipeline.topic_looks.drain(..) {
+            self.errands.look_at_topic(subject);
         }
         let keys = &mut pipeline.keys;
         if keys.has_requests() {

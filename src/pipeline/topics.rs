@@ -1,4 +1,4 @@
-//! The rule of each topic, resolved once and remembered by the executor.
+//! The rule of each topic, resolved once and remembered by the executor; and what is known of the topic's log.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,13 +9,13 @@ use super::listener_map::ListenerMap;
 use super::refusal::ProduceRefusal;
 use super::stable_keys::TopicKeys;
 use super::work::{RULE_WORK, Work};
-use crate::envelope::KekId;
+use crate::envelope::{KekId, StableKeyId};
 use crate::foreign::Foreign;
 use crate::identity::Client;
-use crate::ids::{ById, KmsId};
+use crate::ids::{ById, ClusterId, KmsId};
 use crate::keys::StableKeys;
 use crate::kms::KekNames;
-use crate::messages::TopicLook;
+use crate::messages::{LookSubject, TopicLook};
 use crate::metrics::{ExecutorMetrics, TopicIndex};
 use crate::rules::{
     Action, Asking, Forms, OnUnreadable, RuleSet, SealRule, TOPIC_NAME_BYTES_MAX, TopicRule, Users,
@@ -38,17 +38,10 @@ pub struct Topic {
     pub keys: TopicKeys,
     /// What records have to be that come sealed, where any may.
     pub(super) raw: Option<SealRule>,
-    /// Its log is to be looked at before it is written to.
-    pub(super) needs_look: bool,
-}
-
-/// What is known of a topic's log.
-pub(super) enum Looked {
-    /// Nobody has been asked yet, or long ago: the caller does.
-    Unasked,
-    /// Somebody looks.
-    Asked,
-    Known(TopicLook),
+    /// What its record keys are to be sealed under, whether that key may be used or not.
+    stable_key: Option<StableKeyId>,
+    /// When its log is to be looked at before it is written to.
+    pub(super) needs_look: NeedsLook,
 }
 
 impl Topic {
@@ -60,6 +53,15 @@ impl Topic {
             Some(Action::KafkaInternal) => listener.may_administer(client),
             Some(Action::Seal(rule)) => rule.access.is_raw(listener.asking(client)),
             _ => false,
+        }
+    }
+
+    /// How its log is looked at.
+    pub(super) fn look_subject(&self, cluster: ClusterId) -> LookSubject {
+        LookSubject {
+            cluster,
+            topic: Arc::clone(&self.name),
+            stable_key: self.stable_key,
         }
     }
 
@@ -87,14 +89,53 @@ impl Topic {
     }
 }
 
+/// When the log of a topic is to be looked at before it is written to.
+pub(super) enum NeedsLook {
+    Never,
+    Now,
+    /// It was, and may be written to; once so much time has gone by, it is looked at anew.
+    Again {
+        since: Instant,
+        after: Duration,
+    },
+}
+
+impl NeedsLook {
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Now => true,
+            Self::Again { since, after } => now.saturating_duration_since(*since) >= *after,
+        }
+    }
+}
+
 /// What is known of the log of one topic.
-enum Look {
-    Asked(Instant),
-    Known(TopicLook),
+struct Look {
+    /// With what it is compared.
+    stable_key: Option<StableKeyId>,
+    /// When somebody was asked last, or has answered since.
+    asked_at: Instant,
+    known: Option<TopicLook>,
+}
+
+impl Look {
+    /// How long the question, or its answer, is good for.
+    fn lifetime(&self) -> Duration {
+        match self.known {
+            None => ANSWERED_WITHIN,
+            Some(TopicLook::Unfit(_) | TopicLook::Unknown) => UNFIT_FOR,
+            Some(TopicLook::Good) => GOOD_FOR,
+        }
+    }
 }
 
 /// What was asked for is asked again after so long, if no answer came.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(20);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// So long a topic is not written to whose cause may have been mended, or is written to unseen.
+const UNFIT_FOR: Duration = Duration::from_secs(60);
+/// So late it is noticed that a topic was made compacted, or was deleted and made anew.
+const GOOD_FOR: Duration = Duration::from_secs(600);
 
 /// The rules of one cluster and the topics that were resolved lately.
 pub struct ClusterRules {
@@ -140,26 +181,54 @@ impl ClusterRules {
         self.topics.clear();
     }
 
-    /// What is known of the log of a topic. Whoever is told that nobody was asked asks.
-    pub(super) fn look(&mut self, topic: &str, now: Instant) -> Looked {
-        match self.looks.get(topic) {
-            Some(Look::Known(look)) => return Looked::Known(look.clone()),
-            Some(Look::Asked(at)) if now.saturating_duration_since(*at) < ASK_AGAIN_AFTER => {
-                return Looked::Asked;
+    /// What is known of the log of a topic, and whether the caller has to ask. What is known stays so until the answer
+    /// is there: nobody waits for it twice.
+    pub(super) fn look(&mut self, topic: &Topic, now: Instant) -> (Option<TopicLook>, bool) {
+        if let Some(look) = self.looks.get_mut(&*topic.name)
+            && look.stable_key == topic.stable_key
+        {
+            let is_to_be_asked = now.saturating_duration_since(look.asked_at) >= look.lifetime();
+            if is_to_be_asked {
+                look.asked_at = now;
             }
-            Some(Look::Asked(_)) | None => {}
+            return (look.known.clone(), is_to_be_asked);
         }
         if self.looks.len() >= self.topics_max {
             self.looks.clear();
         }
-        self.looks.insert(topic.into(), Look::Asked(now));
-        Looked::Unasked
+        let asked = Look {
+            stable_key: topic.stable_key,
+            asked_at: now,
+            known: None,
+        };
+        self.looks.insert((&*topic.name).into(), asked);
+        (None, true)
     }
 
-    /// A topic was looked at.
-    pub(super) fn take_look(&mut self, topic: &str, look: TopicLook) {
-        self.looks.insert(topic.into(), Look::Known(look));
-        self.topics.remove(topic);
+    /// A topic was looked at; with another keyring than that of now, and whoever writes asks again.
+    pub(super) fn take_look(&mut self, subject: &LookSubject, look: TopicLook, now: Instant) {
+        let name = &*subject.topic;
+        let look = Look {
+            stable_key: subject.stable_key,
+            asked_at: now,
+            known: Some(look),
+        };
+        self.looks.insert(name.into(), look);
+        self.topics.remove(name);
+    }
+
+    fn needs_look(&self, topic: &str, stable_key: Option<StableKeyId>) -> NeedsLook {
+        let look = self.looks.get(topic);
+        let Some(look) = look.filter(|look| look.stable_key == stable_key) else {
+            return NeedsLook::Now;
+        };
+        match &look.known {
+            Some(TopicLook::Good | TopicLook::Unknown) => NeedsLook::Again {
+                since: look.asked_at,
+                after: look.lifetime(),
+            },
+            Some(TopicLook::Unfit(_)) | None => NeedsLook::Now,
+        }
     }
 
     /// The topic with its rule. A name that Kafka does not allow has none, and is not remembered: it may be of any
@@ -178,7 +247,8 @@ impl ClusterRules {
                 open_keks: Vec::new(),
                 keys: TopicKeys::default(),
                 raw: None,
-                needs_look: false,
+                stable_key: None,
+                needs_look: NeedsLook::Never,
             });
         }
         let topic = Rc::new(self.resolve(name, metrics));
@@ -230,7 +300,8 @@ impl ClusterRules {
             open_keks: Vec::new(),
             keys: TopicKeys::default(),
             raw: None,
-            needs_look: false,
+            stable_key: None,
+            needs_look: NeedsLook::Never,
         };
         if let Some(TopicRule {
             action: Action::Seal(seal),
@@ -243,8 +314,11 @@ impl ClusterRules {
                 .iter()
                 .filter_map(|(kms, kek)| Some((*kms, self.kek_names.get(*kms)?.id(kek)?)))
                 .collect();
-            let is_good = matches!(self.looks.get(name), Some(Look::Known(TopicLook::Good)));
-            topic.needs_look = !is_good && (seal.keys.need_stable_keys() || self.stable_keys.is_some());
+            let ring = self.stable_keys.as_ref().filter(|_| seal.keys.sealed);
+            topic.stable_key = ring.and_then(|ring| ring.keyring().key_of(seal.domain.name()));
+            if seal.keys.need_stable_keys() || self.stable_keys.is_some() {
+                topic.needs_look = self.needs_look(name, topic.stable_key);
+            }
             topic.keys = TopicKeys::of(seal, self.stable_keys.as_ref());
             if let Some(id) = topic.keys.sealing_id() {
                 metrics.note_stable_key(&self.name, seal.domain.name(), id);

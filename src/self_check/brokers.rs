@@ -58,11 +58,11 @@ pub(super) fn look(
             tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
                 topics::look(cluster, &found, &mut client, deadline, tell);
-                if config.keyring.is_some() {
+                if let Some(path) = &config.keyring {
                     keyring::look_at_topics(config, cluster, &found)
                         .into_iter()
                         .for_each(&mut *tell);
-                    stored_keys::look(cluster, &found, &mut client, deadline, tell);
+                    stored_keys::look(cluster, path, &found, &mut client, deadline, tell);
                 }
             }
         }

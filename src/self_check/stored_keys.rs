@@ -1,8 +1,9 @@
 //! Whether the record keys in the log of a compacted topic are stored as its rule stores them: sealed and clear ones
-//! beside each other would be different keys to a log cleaner. Blocks.
+//! beside each other, or ones under two stable keys, would be different keys to a log cleaner. Blocks.
 //!
 //! It reads, and writes nothing; the records themselves it neither opens nor shows.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,10 +13,12 @@ use super::topics::sealed_topics;
 use super::{Row, Verdict, some_of};
 use crate::broker_login::BrokerAccount;
 use crate::config::ClusterConfig;
-use crate::envelope::{Form, form_of};
+use crate::envelope::{Domain, Form, StableKeyId, form_of};
+use crate::foreign::Foreign;
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, TopicSettings};
+use crate::keyring;
 use crate::record_batch::{BatchKind, Batches, Decompressor, stored_records};
-use crate::rules::RecordKeys;
+use crate::rules::{RecordKeys, SealRule};
 use crate::transport::tls_client::ClientSet;
 
 /// Whether a topic and the keys of its rule go together.
@@ -27,6 +30,57 @@ pub(crate) enum KeysFit {
     No(String),
     /// It could not be found out, in words.
     Unknown(String),
+}
+
+/// How the record keys of a topic are to be stored.
+pub(crate) struct ExpectedKeys {
+    keys: RecordKeys,
+    domain: Domain,
+    stable_key: Option<StableKeyId>,
+}
+
+impl ExpectedKeys {
+    /// As `rule` says; `stable_key` is what the keyring has for its domain.
+    pub(crate) fn of(rule: &SealRule, stable_key: Option<StableKeyId>) -> Self {
+        Self {
+            keys: rule.keys,
+            domain: rule.domain.clone(),
+            stable_key,
+        }
+    }
+
+    /// What is different about a key that is stored, and how it was to be; `None`: it is as it is to be.
+    fn difference(&self, stored: StoredKey) -> Option<(String, String)> {
+        match (self.keys.sealed, stored) {
+            (false, StoredKey::Clear) => None,
+            (true, StoredKey::Clear) => {
+                Some(("clear".to_owned(), "its rule has key = \"stable\"".to_owned()))
+            }
+            (false, StoredKey::Sealed { .. }) => {
+                Some(("sealed".to_owned(), "its rule has key = \"clear\"".to_owned()))
+            }
+            (true, StoredKey::Sealed { id, domain_hint }) => {
+                let domain = Foreign::new(self.domain.name());
+                if domain_hint != self.domain.hint() {
+                    let stored = "sealed for another domain".to_owned();
+                    return Some((stored, format!("its rule has the domain \"{domain}\"")));
+                }
+                let expected = self.stable_key.filter(|expected| *expected != id)?;
+                let stored = format!("sealed under the stable key {id}");
+                Some((
+                    stored,
+                    format!("the keyring has {expected} for the domain \"{domain}\""),
+                ))
+            }
+        }
+    }
+}
+
+/// How a key is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoredKey {
+    Clear,
+    Sealed { id: StableKeyId, domain_hint: [u8; 4] },
 }
 
 /// Brokers of one cluster, as the proxy itself reaches them.
@@ -61,7 +115,7 @@ impl KeyWatcher {
     }
 
     /// Asks brokers about one topic.
-    pub(crate) fn look(&self, topic: &str, keys: RecordKeys, deadline: Instant) -> KeysFit {
+    pub(crate) fn look(&self, topic: &str, keys: &ExpectedKeys, deadline: Instant) -> KeysFit {
         let unknown = |error: ClientError| KeysFit::Unknown(error.to_string());
         let mut last = KeysFit::Unknown("no broker is named".to_owned());
         for address in &self.bootstrap {
@@ -89,14 +143,14 @@ impl KeyWatcher {
     fn fit(
         &self,
         values: Result<[Option<String>; 1], i16>,
-        keys: RecordKeys,
+        keys: &ExpectedKeys,
         topic: &str,
         client: &mut BrokerClient,
         deadline: Instant,
     ) -> KeysFit {
         match values {
             Ok([Some(policy)]) if !is_compacted(&policy) => KeysFit::Yes,
-            Ok([Some(_)]) if keys.accept_others => KeysFit::No(ACCEPTS_OTHERS.to_owned()),
+            Ok([Some(_)]) if keys.keys.accept_others => KeysFit::No(ACCEPTS_OTHERS.to_owned()),
             Ok([Some(_)]) => {
                 let looked = self.look_into(client, topic, keys, deadline);
                 looked.unwrap_or_else(|error| KeysFit::Unknown(error.to_string()))
@@ -114,7 +168,7 @@ impl KeyWatcher {
         &self,
         client: &mut BrokerClient,
         topic: &str,
-        keys: RecordKeys,
+        keys: &ExpectedKeys,
         deadline: Instant,
     ) -> Result<KeysFit, ClientError> {
         for leader in client.leaders(topic)?.into_iter().take(PARTITIONS_MAX) {
@@ -122,15 +176,12 @@ impl KeyWatcher {
             let mut client = self.connect(&address, deadline)?;
             let first = client.first_offset(topic, leader.partition)?;
             let fetched = client.fetch(topic, leader.partition, first)?;
-            if first_keys(&fetched.records).is_some_and(|sealed| sealed != keys.sealed) {
+            let first = first_key(&fetched.records);
+            if let Some((stored, expected)) = first.and_then(|stored| keys.difference(stored)) {
                 let partition = leader.partition;
-                let [stored, rule] = match keys.sealed {
-                    true => ["clear", "stable"],
-                    false => ["sealed", "clear"],
-                };
                 return Ok(KeysFit::No(format!(
-                    "partition {partition} of the compacted topic has records with {stored} keys, and its rule has key \
-                     = \"{rule}\": to the log cleaner they would be other keys, and deleted data would come back. Read \
+                    "partition {partition} of the compacted topic has records whose keys are {stored}, and {expected}: \
+                     to the log cleaner they would be other keys, and deleted data would come back. Read \
                      docs/keys-of-records.md: moving means a new topic"
                 )));
             }
@@ -142,6 +193,7 @@ impl KeyWatcher {
 /// Tells of every compacted topic that a broker names whose keys do not go together with its rule.
 pub(super) fn look(
     cluster: &ClusterConfig,
+    keyring: &Path,
     found: &FoundCluster,
     client: &mut BrokerClient,
     deadline: Instant,
@@ -153,6 +205,10 @@ pub(super) fn look(
         Ok(watcher) => watcher,
         Err(error) => return say(Verdict::Unknown, error),
     };
+    let keyring = match keyring::read_file(keyring) {
+        Ok((keyring, _)) => keyring,
+        Err(error) => return say(Verdict::Unknown, error.to_string()),
+    };
     let (mut unfit, mut unknown, mut good) = (Vec::new(), Vec::new(), 0_usize);
     for topics in sealed_topics(cluster, &found.topics).chunks(TOPICS_AT_ONCE) {
         let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
@@ -162,7 +218,12 @@ pub(super) fn look(
         };
         for (topic, TopicSettings { values, .. }) in topics.iter().zip(settings) {
             let name = &topic.name;
-            match watcher.fit(values, topic.keys, name, client, deadline) {
+            let keys = ExpectedKeys {
+                keys: topic.keys,
+                domain: topic.domain.clone(),
+                stable_key: keyring.key_of(topic.domain.name()),
+            };
+            match watcher.fit(values, &keys, name, client, deadline) {
                 KeysFit::Yes => good = good.saturating_add(1),
                 KeysFit::No(why) => unfit.push(format!("{name}: {why}")),
                 KeysFit::Unknown(why) => unknown.push(format!("{name}: {why}")),
@@ -188,12 +249,12 @@ fn is_compacted(policy: &str) -> bool {
     policy.split(',').any(|policy| policy.trim() == "compact")
 }
 
-/// Whether the first key that is not null is sealed; `None`: there is none.
-fn first_keys(records: &[u8]) -> Option<bool> {
+/// The first key that is not null, and is not a sealed one that was altered; `None`: there is none.
+fn first_key(records: &[u8]) -> Option<StoredKey> {
     let mut decompressor = Decompressor::new();
     for slice in Batches::new(records).flatten() {
         let BatchKind::V2(header) = &slice.kind else {
-            return Some(false);
+            return Some(StoredKey::Clear);
         };
         if header.attributes.is_control() {
             continue;
@@ -210,13 +271,16 @@ fn first_keys(records: &[u8]) -> Option<bool> {
             continue;
         };
         while let Ok(Some(record)) = cursor.next(records) {
-            if record.key.is_none() {
-                continue;
+            let Some(key) = record.key else { continue };
+            match form_of(records, &record) {
+                Ok(Form::RecordSeal(marker)) if marker.seal().parts.key_sealed => {
+                    if let Ok(id) = StableKeyId::in_sealed_key(key.of(records)) {
+                        let domain_hint = marker.seal().domain_hint;
+                        return Some(StoredKey::Sealed { id, domain_hint });
+                    }
+                }
+                _ => return Some(StoredKey::Clear),
             }
-            return Some(match form_of(records, &record) {
-                Ok(Form::RecordSeal(marker)) => marker.seal().parts.key_sealed,
-                _ => false,
-            });
         }
     }
     None
@@ -256,15 +320,60 @@ mod tests {
         let sealed = seals().with_sealed_keys().unwrap();
         let (keyed, keyless) = (batch(Some(b"key")), batch(None));
         let store = |by: &BatchSeals, batch: &[u8]| by.seal(batch, Codec::Lz4).unwrap();
-        assert_eq!(first_keys(&[]), None);
-        assert_eq!(first_keys(&keyless), None);
-        assert_eq!(first_keys(&keyed), Some(false));
-        assert_eq!(first_keys(&store(&clear, &keyed)), Some(false));
-        assert_eq!(first_keys(&store(&sealed, &keyed)), Some(true));
+        let sealed_key = sealed.accepted();
+        let sealed_key = StoredKey::Sealed {
+            id: sealed_key.key.expect("it seals keys").id(),
+            domain_hint: sealed_key.domain.hint(),
+        };
+        assert_eq!(first_key(&[]), None);
+        assert_eq!(first_key(&keyless), None);
+        assert_eq!(first_key(&keyed), Some(StoredKey::Clear));
+        assert_eq!(first_key(&store(&clear, &keyed)), Some(StoredKey::Clear));
+        assert_eq!(first_key(&store(&sealed, &keyed)), Some(sealed_key));
         let later = [store(&sealed, &keyless), store(&sealed, &keyed), keyed.clone()].concat();
-        assert_eq!(first_keys(&later), Some(true));
+        assert_eq!(first_key(&later), Some(sealed_key));
         // Cut short, as brokers send it.
-        assert_eq!(first_keys(&keyed[..keyed.len() - 1]), None);
+        assert_eq!(first_key(&keyed[..keyed.len() - 1]), None);
+    }
+
+    #[test]
+    fn what_would_be_another_key_to_the_log_cleaner_is_different() {
+        let [domain, other_domain] = ["orders", "payments"].map(|name| Domain::new(name).unwrap());
+        let [id, other_id] = [&b"one"[..], b"two"].map(StableKeyId::of_wrapped);
+        let expected = |sealed, stable_key| ExpectedKeys {
+            keys: RecordKeys {
+                sealed,
+                accept_others: false,
+            },
+            domain: domain.clone(),
+            stable_key,
+        };
+        let sealed = |id, domain: &Domain| StoredKey::Sealed {
+            id,
+            domain_hint: domain.hint(),
+        };
+        let own = sealed(id, &domain);
+        for (keys, stored, is_different) in [
+            (expected(false, None), StoredKey::Clear, false),
+            (expected(false, None), own, true),
+            (expected(true, Some(id)), StoredKey::Clear, true),
+            (expected(true, Some(id)), own, false),
+            (expected(true, Some(id)), sealed(other_id, &domain), true),
+            (expected(true, Some(id)), sealed(id, &other_domain), true),
+            // Nothing is written to it anyway.
+            (expected(true, None), own, false),
+        ] {
+            let found = keys.difference(stored);
+            assert_eq!(found.is_some(), is_different, "{stored:?}: {found:?}");
+        }
+        let (stored, expected) = expected(true, Some(id))
+            .difference(sealed(other_id, &domain))
+            .unwrap();
+        assert!(stored.contains(&other_id.to_string()), "{stored}");
+        assert!(
+            expected.contains(&id.to_string()) && expected.contains("orders"),
+            "{expected}"
+        );
     }
 
     #[test]

@@ -289,8 +289,8 @@ impl Control {
                 cluster,
                 wish,
             } => self.tokens.ask(&self.links.executors, executor, cluster, wish),
-            ControlRequest::LookAtTopic { cluster, topic } => {
-                self.topic_looks.ask(&self.links.executors, cluster, topic);
+            ControlRequest::LookAtTopic(subject) => {
+                self.topic_looks.ask(&self.links.executors, subject);
             }
             ControlRequest::FetchKeys { listener } => self.key_sets.fetch(listener),
             ControlRequest::Audit { list, turn } => {

@@ -1,7 +1,11 @@
-//! The first use of a topic whose record keys are sealed, or might be: whether it is compacted, and what its log holds.
+//! Topics whose record keys are sealed, or might be, before they are written to and now and then later: whether they
+//! are compacted, and what their logs hold.
 //!
-//! - TOPIC-LOOK-1: each topic is looked at once, whoever asks, and [`AT_A_TIME`] at a time; every executor is told.
+//! - TOPIC-LOOK-1: each topic is looked at once at a time, whoever asks, and [`AT_A_TIME`] of them; every executor is
+//!   told. What was found is the answer for a while, which is shorter than executors wait until they ask again: so they
+//!   learn what has become of the topic.
 //! - TOPIC-LOOK-2: what could not be found out keeps nobody from writing; the log says so.
+//! - TOPIC-LOOK-3: the log is told what is found when it is not what was found before.
 //!
 //! Control thread; brokers are asked by threads that may wait.
 
@@ -18,30 +22,30 @@ use crate::clocks;
 use crate::config::{ClusterConfig, Config};
 use crate::foreign::Foreign;
 use crate::ids::{ById, ClusterId};
-use crate::messages::{ExecutorMessage, TopicLook};
-use crate::rules::{Action, RecordKeys};
-use crate::self_check::{KeyWatcher, KeysFit};
+use crate::messages::{ExecutorMessage, LookSubject, TopicLook};
+use crate::rules::Action;
+use crate::self_check::{ExpectedKeys, KeyWatcher, KeysFit};
 
 /// See the module.
 pub(super) struct TopicLooks {
     clusters: ById<ClusterId, Arc<ClusterConfig>>,
-    looks: HashMap<(ClusterId, Arc<str>), State>,
+    looks: HashMap<LookSubject, Looked>,
     places: Arc<Semaphore>,
     end: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
 }
 
-enum State {
-    UnderWay,
-    Found(TopicLook),
-    /// To be asked again from then on.
-    Unknown(Instant),
+/// What is known of one topic.
+#[derive(Default)]
+struct Looked {
+    is_under_way: bool,
+    /// What was found last, and until when that is the answer.
+    found: Option<(TopicLook, Instant)>,
 }
 
 /// What has become of one look.
 pub(super) struct Ended {
-    cluster: ClusterId,
-    topic: Arc<str>,
+    subject: LookSubject,
     fit: KeysFit,
 }
 
@@ -75,92 +79,108 @@ impl TopicLooks {
     }
 
     /// An executor wants to know.
-    pub(super) fn ask(&mut self, executors: &[Sender<ExecutorMessage>], cluster: ClusterId, topic: Arc<str>) {
-        let key = (cluster, topic);
+    pub(super) fn ask(&mut self, executors: &[Sender<ExecutorMessage>], subject: LookSubject) {
         let now = clocks::now();
-        match self.looks.get(&key) {
-            Some(State::UnderWay) => return,
-            Some(State::Found(look)) => return tell(executors, &key, look),
-            Some(State::Unknown(until)) if now < *until => return tell(executors, &key, &TopicLook::Good),
-            Some(State::Unknown(_)) | None => {}
+        match self.looks.get(&subject) {
+            Some(looked) if looked.is_under_way => return,
+            Some(Looked {
+                found: Some((look, until)),
+                ..
+            }) if now < *until => return tell(executors, &subject, look),
+            Some(_) | None => {}
         }
-        let (Some(config), Some(keys)) = (self.clusters.get(cluster), self.keys_of(&key)) else {
+        let (Some(config), Some(keys)) = (self.clusters.get(subject.cluster), self.expected(&subject)) else {
             return;
         };
         if self.looks.len() >= LOOKS_MAX {
-            self.looks.retain(|_, state| matches!(state, State::UnderWay));
+            self.looks.retain(|_, looked| looked.is_under_way);
         }
         if self.looks.len() >= LOOKS_MAX {
             // Asked again when a producer comes again.
             return;
         }
         let (config, places, end) = (Arc::clone(config), Arc::clone(&self.places), self.end.clone());
-        let topic = Arc::clone(&key.1);
-        self.looks.insert(key, State::UnderWay);
+        self.looks.entry(subject.clone()).or_default().is_under_way = true;
         tokio::spawn(async move {
             // Nobody closes it.
             let Ok(_place) = places.acquire().await else {
                 return;
             };
-            let asked = Arc::clone(&topic);
+            let topic = Arc::clone(&subject.topic);
             let looked = spawn_blocking(move || {
                 let deadline = clocks::now() + LOOK_MAX;
                 match KeyWatcher::of(&config, deadline) {
-                    Ok(watcher) => watcher.look(&asked, keys, deadline),
+                    Ok(watcher) => watcher.look(&topic, &keys, deadline),
                     Err(error) => KeysFit::Unknown(error),
                 }
             });
             let fit = looked
                 .await
                 .unwrap_or_else(|_| KeysFit::Unknown("it could not be looked at".to_owned()));
-            let _ = end.send(Ended { cluster, topic, fit }).await;
+            let _ = end.send(Ended { subject, fit }).await;
         });
     }
 
-    fn keys_of(&self, (cluster, topic): &(ClusterId, Arc<str>)) -> Option<RecordKeys> {
-        match self.clusters.get(*cluster)?.rules.resolve(topic)?.action {
-            Action::Seal(rule) => Some(rule.keys),
+    fn expected(&self, subject: &LookSubject) -> Option<ExpectedKeys> {
+        let rules = &self.clusters.get(subject.cluster)?.rules;
+        match rules.resolve(&subject.topic)?.action {
+            Action::Seal(rule) => Some(ExpectedKeys::of(&rule, subject.stable_key)),
             _ => None,
         }
     }
 
     /// A look has ended.
     pub(super) fn take(&mut self, executors: &[Sender<ExecutorMessage>], ended: Ended) {
-        let Ended { cluster, topic, fit } = ended;
-        let name = self
-            .clusters
-            .get(cluster)
-            .map(|cluster| cluster.name.clone())
-            .unwrap_or_default();
-        let (state, look) = match fit {
-            KeysFit::Yes => (State::Found(TopicLook::Good), TopicLook::Good),
+        let Ended { subject, fit } = ended;
+        let before = self.looks.get(&subject).and_then(|looked| looked.found.as_ref());
+        let before = before.map(|(look, _)| look);
+        let cluster = self.clusters.get(subject.cluster);
+        let cluster = cluster.map_or("", |cluster| cluster.name.as_str());
+        let topic = Foreign::new(&*subject.topic);
+        let look = match fit {
+            KeysFit::Yes => {
+                if matches!(before, Some(TopicLook::Unfit(_))) {
+                    tracing::info!(cluster, %topic, "a topic is written to again: its keys go together with its rule");
+                }
+                TopicLook::Good
+            }
             KeysFit::No(reason) => {
-                let topic = Foreign::new(&*topic);
-                tracing::error!(
-                    cluster = name, %topic, reason,
-                    "a topic is not written to: its keys do not go together with its rule"
-                );
-                let look = TopicLook::Unfit(reason.into());
-                (State::Found(look.clone()), look)
+                let look = TopicLook::Unfit(reason.as_str().into());
+                if before != Some(&look) {
+                    tracing::error!(
+                        cluster, %topic, reason,
+                        "a topic is not written to: its keys do not go together with its rule"
+                    );
+                }
+                look
             }
             KeysFit::Unknown(reason) => {
-                let (topic, reason) = (Foreign::new(&*topic), Foreign::new(&reason));
-                tracing::warn!(
-                    cluster = name, %topic, %reason,
-                    "whether a topic is compacted and has keys of another kind could not be looked up"
-                );
-                (State::Unknown(clocks::now() + ASK_AGAIN_AFTER), TopicLook::Good)
+                if before != Some(&TopicLook::Unknown) {
+                    let reason = Foreign::new(&reason);
+                    tracing::warn!(
+                        cluster, %topic, %reason,
+                        "whether a topic is compacted and has keys of another kind could not be looked up"
+                    );
+                }
+                TopicLook::Unknown
             }
         };
-        let key = (cluster, topic);
-        tell(executors, &key, &look);
-        self.looks.insert(key, state);
+        tell(executors, &subject, &look);
+        let memory = match look {
+            TopicLook::Good => GOOD_FOR,
+            TopicLook::Unfit(_) | TopicLook::Unknown => UNFIT_FOR,
+        };
+        let looked = Looked {
+            is_under_way: false,
+            found: Some((look, clocks::now() + memory)),
+        };
+        self.looks.insert(subject, looked);
     }
 }
 
-fn tell(executors: &[Sender<ExecutorMessage>], (cluster, topic): &(ClusterId, Arc<str>), look: &TopicLook) {
-    let (cluster, topic, look) = (*cluster, Arc::clone(topic), look.clone());
-    let message = move || ExecutorMessage::TopicLook(cluster, Arc::clone(&topic), look.clone());
+fn tell(executors: &[Sender<ExecutorMessage>], subject: &LookSubject, look: &TopicLook) {
+    let (subject, look) = (subject.clone(), look.clone());
+    let message = move || ExecutorMessage::TopicLook(subject.clone(), look.clone());
     tokio::spawn(tell_all(executors.to_vec(), message));
 }
 
@@ -170,7 +190,9 @@ const AT_A_TIME: usize = 4;
 const LOOKS_MAX: usize = 10_000;
 /// For one topic.
 const LOOK_MAX: Duration = Duration::from_secs(10);
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Half of what executors wait until they ask again (TOPIC-LOOK-1).
+const UNFIT_FOR: Duration = Duration::from_secs(30);
+const GOOD_FOR: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests;

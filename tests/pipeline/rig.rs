@@ -224,7 +224,7 @@ fn listener_config() -> ListenerConfig {
 }
 
 /// The only cluster.
-fn main() -> ClusterId {
+pub(crate) fn main() -> ClusterId {
     ClusterId::from_number(0)
 }
 
@@ -420,14 +420,18 @@ impl Rig {
     /// These topics were looked at, and nothing speaks against writing to them.
     pub(crate) fn topics_fit(&mut self, topics: &[&str]) {
         for topic in topics {
-            self.pipeline.take_topic_look(main(), topic, TopicLook::Good);
+            self.topic_is(topic, TopicLook::Good);
         }
     }
 
     /// This topic is not to be written to.
     pub(crate) fn topic_is_unfit(&mut self, topic: &str, why: &str) {
-        let look = TopicLook::Unfit(why.into());
-        self.pipeline.take_topic_look(main(), topic, look);
+        self.topic_is(topic, TopicLook::Unfit(why.into()));
+    }
+
+    pub(crate) fn topic_is(&mut self, topic: &str, look: TopicLook) {
+        let subject = self.pipeline.look_subject(main(), topic).unwrap();
+        self.pipeline.take_topic_look(&subject, look, self.now);
     }
 
     pub(crate) fn pass_time(&mut self, time: Duration) {

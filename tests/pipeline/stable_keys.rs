@@ -8,12 +8,13 @@ use sealwire::envelope::StableKeyId;
 use sealwire::envelope::stable_key::SEALED_KEY_BYTES;
 use sealwire::keyring::Keyring;
 use sealwire::keys::{KeyFailure, StableKey, StableKeys};
+use sealwire::pipeline::TopicLook;
 use sealwire::record_batch::{BatchHeader, Decompressor, HEADER_BYTES, RecordCursor, stored_records};
 use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::fetch::records_of;
 use crate::produce::exchange;
-use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, dek, sealed, with_checksum};
+use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, dek, main, sealed, with_checksum};
 use crate::wire::{frames, produce, to_produce};
 
 /// Of the topics whose keys are sealed: `keys-a` and others have one stable key, `keys-b` another, `keys-c` none.
@@ -56,6 +57,8 @@ impl Bench {
             "clear-a",
         ];
         bench.rig.topics_fit(&topics);
+        // Which names no topic in the metrics that was not used.
+        bench.give(|_| None);
         bench
     }
 
@@ -88,6 +91,12 @@ impl Bench {
 
     fn reasons(&mut self) -> Vec<&'static str> {
         self.rig.audit()
+    }
+
+    /// The topics that are to be looked at.
+    fn asked(&mut self) -> Vec<String> {
+        let asked = std::mem::take(&mut self.rig.pipeline.topic_looks);
+        asked.iter().map(|subject| subject.topic.to_string()).collect()
     }
 }
 
@@ -227,6 +236,7 @@ fn unknown_foreign_and_altered_keys_are_refused_for_reasons_of_their_own() {
     let one = bench.id("key-1");
     bench.keyring.assign("keys-b", one, true).unwrap();
     bench.give(|_| None);
+    bench.rig.topics_fit(&["keys-b"]);
     let refused = |bench: &mut Bench, stored: &[u8]| {
         assert_eq!(records_of(&mut bench.rig, "keys-b", stored).error_code, 2);
         bench.reasons()
@@ -270,9 +280,11 @@ fn what_a_topics_log_holds_is_found_out_before_it_is_written_to() {
     let request = produce(VERSION, 5, -1, &[to_produce("keys-new", 0, &clear)]);
     let halted = bench.rig.client_sends(&request);
     assert!(matches!(halted, Ok(Halt::Blocked(_))), "{halted:?}");
-    let asked: Vec<_> = std::mem::take(&mut bench.rig.pipeline.topic_looks);
-    let asked: Vec<_> = asked.iter().map(|(_, topic)| &**topic).collect();
-    assert_eq!(asked, ["keys-new"], "once, however often it is looked for");
+    assert_eq!(
+        bench.asked(),
+        ["keys-new"],
+        "once, however often it is looked for"
+    );
     bench.rig.topics_fit(&["keys-new"]);
     bench.rig.pass_time(Duration::from_millis(100));
     assert_eq!(bench.rig.client_sends(&[]), Ok(Halt::More));
@@ -284,6 +296,64 @@ fn what_a_topics_log_holds_is_found_out_before_it_is_written_to() {
     assert_eq!(code, 44);
     assert!(message.contains("it holds clear keys"), "{message}");
     assert_eq!(bench.reasons(), ["keys_unfit"]);
+}
+
+#[test]
+fn a_topic_is_looked_at_anew_now_and_then_and_nobody_waits_for_that() {
+    let clear = keyed(&[Some(b"key")]);
+    let unfit = || TopicLook::Unfit("it holds clear keys".into());
+    for (look, lifetime, is_written) in [
+        (TopicLook::Good, 600, true),
+        (TopicLook::Unknown, 60, true),
+        (unfit(), 60, false),
+    ] {
+        let mut bench = Bench::new();
+        bench.rig.topic_is("keys-a", look);
+        bench
+            .rig
+            .pass_time(Duration::from_secs(lifetime) - Duration::from_millis(1));
+        assert_eq!(bench.produce("keys-a", &clear).is_ok(), is_written);
+        assert!(bench.asked().is_empty());
+        bench.rig.pass_time(Duration::from_millis(1));
+        // What was known stays so until the answer is there.
+        for _ in 0..2 {
+            assert_eq!(bench.produce("keys-a", &clear).is_ok(), is_written);
+        }
+        assert_eq!(bench.asked(), ["keys-a"]);
+        let now = if is_written { unfit() } else { TopicLook::Good };
+        bench.rig.topic_is("keys-a", now);
+        assert_eq!(bench.produce("keys-a", &clear).is_ok(), !is_written);
+    }
+}
+
+#[test]
+fn a_topic_whose_stable_key_changes_is_looked_at_before_it_is_written_to() {
+    let mut bench = Bench::new();
+    let clear = keyed(&[Some(b"key")]);
+    let before = bench.rig.pipeline.look_subject(main(), "keys-a").unwrap();
+    let two = bench.id("key-2");
+    bench.keyring.assign("keys-a", two, true).unwrap();
+    bench.give(|_| None);
+    assert!(
+        bench.produce("keys-b", &clear).is_ok(),
+        "others are not concerned"
+    );
+    let request = produce(VERSION, 5, -1, &[to_produce("keys-a", 0, &clear)]);
+    bench.rig.forget_output();
+    let halted = bench.rig.client_sends(&request);
+    assert!(matches!(halted, Ok(Halt::Blocked(_))), "{halted:?}");
+    let asked = std::mem::take(&mut bench.rig.pipeline.topic_looks);
+    assert_eq!(asked[0].stable_key, Some(two));
+    // What was found out for the key before is no answer.
+    let now = bench.rig.now;
+    bench.rig.pipeline.take_topic_look(&before, TopicLook::Good, now);
+    bench.rig.pass_time(Duration::from_millis(100));
+    let halted = bench.rig.client_sends(&[]);
+    assert!(matches!(halted, Ok(Halt::Blocked(_))), "{halted:?}");
+    bench.rig.topics_fit(&["keys-a"]);
+    bench.rig.pass_time(Duration::from_millis(100));
+    assert_eq!(bench.rig.client_sends(&[]), Ok(Halt::More));
+    assert_eq!(frames(&bench.rig.at_broker()).len(), 1);
 }
 
 /// A tombstone that somebody wrote behind the proxy: to the key that a broker has.

@@ -58,6 +58,17 @@ impl Keystore {
         add_stable_keys(&self.keyring(), &kms.expect("the keystore"), kek, domains);
     }
 
+    /// Gives this domain the stable key of this name, as one whose topic is new; gives the key's id.
+    pub(crate) fn assign_to_new(&self, domain: &str, key: &str) -> String {
+        let (mut keyring, _) = read_file(&self.keyring()).expect("the keyring");
+        let id = keyring.named(key).expect("a key").id();
+        keyring.assign(domain, id, true).expect("a pin");
+        let lock = lock_file(&self.keyring()).expect("the keyring's lock");
+        lock.replace(&keyring.to_json().expect("a document"))
+            .expect("written");
+        id.to_string()
+    }
+
     /// `sealwire keystore COMMAND KEYSTORE ARGUMENTS`; gives what it prints.
     pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> String {
         let mut program = Command::new(env!("CARGO_BIN_EXE_sealwire"));

@@ -209,6 +209,14 @@ impl Rig {
         topics.iter().for_each(|topic| self.await_leaders(topic));
     }
 
+    /// Deletes a topic, and waits until brokers know it no more.
+    pub(crate) fn delete(&self, topic: &str) {
+        let _: Value = self.administer("delete_topic", json!({ "topic": topic }));
+        wait::until("a topic to be gone", ADMINISTRATION_LIMIT, || {
+            self.try_partitions(topic).is_none().then_some(())
+        });
+    }
+
     fn await_leaders(&self, topic: &Topic<'_>) {
         // Metadata reaches the brokers a little later.
         wait::until("leaders of a new topic", ADMINISTRATION_LIMIT, || {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::channel::{Receiver, channel};
+use crate::envelope::StableKeyId;
 use crate::testing::configuration::{Cluster as ClusterText, Configuration};
 
 /// A cluster whose broker refuses every connection, with rules for `sealed-*`.
@@ -27,8 +28,16 @@ fn executors() -> (Vec<Sender<ExecutorMessage>>, Vec<Receiver<ExecutorMessage>>)
 /// The next of what an executor is told.
 async fn told(executor: &mut Receiver<ExecutorMessage>) -> TopicLook {
     match executor.recv().await {
-        ExecutorMessage::TopicLook(_, topic, look) if &*topic == "sealed-a" => look,
+        ExecutorMessage::TopicLook(subject, look) if &*subject.topic == "sealed-a" => look,
         _ => panic!("nothing else is said"),
+    }
+}
+
+fn subject(cluster: ClusterId, topic: &str) -> LookSubject {
+    LookSubject {
+        cluster,
+        topic: topic.into(),
+        stable_key: None,
     }
 }
 
@@ -36,34 +45,73 @@ async fn told(executor: &mut Receiver<ExecutorMessage>) -> TopicLook {
 #[tokio::test]
 async fn whoever_asks_a_topic_is_looked_at_once_and_what_nobody_knows_stops_nobody() {
     let ((mut looks, cluster), (executors, mut told_to)) = (looks(), executors());
-    let topic = || Arc::<str>::from("sealed-a");
+    let topic = || subject(cluster, "sealed-a");
     for _ in 0..3 {
-        looks.ask(&executors, cluster, topic());
+        looks.ask(&executors, topic());
     }
     // Of a topic that no rule seals nothing is asked.
-    looks.ask(&executors, cluster, "other".into());
+    looks.ask(&executors, subject(cluster, "other"));
     let ended = looks.ended().await.expect("an end");
     assert!(matches!(ended.fit, KeysFit::Unknown(_)), "{:?}", ended.fit);
     looks.take(&executors, ended);
     assert!(looks.ended.try_recv().is_err(), "nobody else has looked");
     for executor in &mut told_to {
-        assert_eq!(told(executor).await, TopicLook::Good);
+        assert_eq!(told(executor).await, TopicLook::Unknown);
     }
     // For a while that is the answer.
-    looks.ask(&executors, cluster, topic());
-    assert_eq!(told(&mut told_to[0]).await, TopicLook::Good);
+    looks.ask(&executors, topic());
+    assert_eq!(told(&mut told_to[0]).await, TopicLook::Unknown);
     let fit = KeysFit::No("its keys are clear".to_owned());
     looks.take(
         &executors,
         Ended {
-            cluster,
-            topic: topic(),
+            subject: topic(),
             fit,
         },
     );
-    looks.ask(&executors, cluster, topic());
+    looks.ask(&executors, topic());
     for _ in 0..2 {
         let unfit = TopicLook::Unfit("its keys are clear".into());
         assert_eq!(told(&mut told_to[0]).await, unfit);
     }
+}
+
+/// TOPIC-LOOK-1
+#[tokio::test]
+async fn what_was_found_is_looked_at_anew_after_a_while_and_for_another_stable_key_at_once() {
+    let ((mut looks, cluster), (executors, _told_to)) = (looks(), executors());
+    let subject = || subject(cluster, "sealed-a");
+    let is_looked_at = |looks: &mut TopicLooks, subject: LookSubject| {
+        looks.ask(&executors, subject.clone());
+        looks
+            .looks
+            .get(&subject)
+            .is_some_and(|looked| looked.is_under_way)
+    };
+    let other = LookSubject {
+        stable_key: Some(StableKeyId::of_wrapped(b"another")),
+        ..subject()
+    };
+    for (fit, memory) in [
+        (KeysFit::No("its keys are clear".to_owned()), 30),
+        (KeysFit::Unknown("no answer".to_owned()), 30),
+        (KeysFit::Yes, 300),
+    ] {
+        let ended = Ended {
+            subject: subject(),
+            fit,
+        };
+        looks.take(&executors, ended);
+        assert!(!is_looked_at(&mut looks, subject()));
+        let looked = looks.looks.get_mut(&subject()).expect("it was looked at");
+        let (_, until) = looked.found.as_mut().expect("something was found");
+        let left = until
+            .saturating_duration_since(clocks::now())
+            .as_secs_f64()
+            .ceil();
+        assert_eq!(left, f64::from(memory));
+        *until = clocks::now();
+        assert!(is_looked_at(&mut looks, subject()));
+    }
+    assert!(is_looked_at(&mut looks, other));
 }

@@ -40,6 +40,7 @@ final class Administration {
         try (Admin admin = Admin.create(Options.client(command.get("options")))) {
             return switch (operation) {
                 case "create_topics" -> createTopics(admin, command);
+                case "delete_topic" -> deleteTopic(admin, command);
                 case "allow_writing" -> allowWriting(admin, command);
                 case "allow" -> allow(admin, command);
                 case "allow_tokens" -> allowTokens(admin, command);
@@ -56,6 +57,12 @@ final class Administration {
                 default -> throw new IllegalArgumentException("no operation " + operation);
             };
         }
+    }
+
+    /** topic */
+    private static JsonNode deleteTopic(Admin admin, JsonNode command) throws Exception {
+        admin.deleteTopics(List.of(command.get("topic").asText())).all().get();
+        return Agent.JSON.createObjectNode();
     }
 
     /** topic, principal: the only one who may write there from now on; everybody may read */

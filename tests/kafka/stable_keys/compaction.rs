@@ -168,18 +168,23 @@ fn assert_cleaned_to(topic: &str, left: &BTreeMap<Bytes, Bytes>) {
 /// Of one partition, which the cleaner takes up at once.
 pub(super) fn compacted(prefix: &str, policies: &[(&str, &str)]) -> String {
     let name = unique(prefix);
+    create_compacted(&name, policies);
+    name
+}
+
+/// The same under this name.
+pub(super) fn create_compacted(name: &str, policies: &[(&str, &str)]) {
     let at_once = [
         ("segment.ms", "50"),
         ("min.cleanable.dirty.ratio", "0.01"),
         ("delete.retention.ms", "50"),
     ];
     RIG.create(&Topic {
-        name: &name,
+        name,
         partitions: 1,
         replicas: 1,
         configs: &[policies, &at_once].concat(),
     });
-    name
 }
 
 /// Whose tombstone begins a segment.

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use super::RIG;
-use super::compaction::compacted;
+use super::compaction::{compacted, create_compacted};
 use crate::support::broker_properties::Login;
 use crate::support::cache;
 use crate::support::keystore::Keystore;
 use crate::support::operations::From;
 use crate::support::proxy::{Proxy, ProxySetup};
 use crate::support::records::{Record, assert_delivered};
+use crate::support::wait;
 
 fn proxy(keystore: &Keystore, keys: &str) -> Proxy {
     proxy_of("*", keystore, keys)
@@ -57,22 +59,20 @@ fn a_compacted_topic_keeps_the_kind_of_keys_that_it_has() {
     let keystore = keystore();
     let [clear, sealed] = ["key = \"clear\"", "key = \"stable\""].map(|keys| proxy(&keystore, keys));
     for (before, after, stored) in [(&clear, &sealed, "clear"), (&sealed, &clear, "sealed")] {
-        let topic = &compacted("stable-switched", &[("cleanup.policy", "compact")]);
+        let topic = &compacted("stable-switched", COMPACT);
         let record = || [Record::new(topic, "key", "value")];
         let [before, after] = [before, after].map(|proxy| RIG.options_at(Some(proxy)));
         assert_delivered(&RIG.java.produce(&before, &record()));
         let refused = RIG.java.produce(&after, &record()).remove(0);
         let error = refused.error.unwrap_or_default();
         assert!(
-            error.contains(&format!("has records with {stored} keys"))
+            error.contains(&format!("has records whose keys are {stored}"))
                 && error.contains("keys-of-records.md"),
             "{error}"
         );
-        let (read, error) = RIG.java.consume_until_error(
-            &after,
-            &From::partitions(topic, 1),
-            std::time::Duration::from_secs(20),
-        );
+        let (read, error) =
+            RIG.java
+                .consume_until_error(&after, &From::partitions(topic, 1), Duration::from_secs(20));
         assert!(read.is_empty() && error.is_some(), "{read:?}");
         // Which may be asked before, too.
         let rule = match stored {
@@ -90,6 +90,67 @@ fn a_compacted_topic_keeps_the_kind_of_keys_that_it_has() {
         sealed.metric("sealwire_refused_partitions_total", &["reason=\"keys_unfit\""]),
         1.0
     );
+}
+
+#[test]
+fn a_topic_that_was_refused_is_written_to_once_it_is_deleted_and_made_anew() {
+    let Some(_) = RIG.proxy() else { return };
+    let keystore = keystore();
+    let [clear, sealed] = ["key = \"clear\"", "key = \"stable\""].map(|keys| proxy(&keystore, keys));
+    let topic = &compacted("stable-anew", COMPACT);
+    let produce = |proxy: &Proxy| {
+        let record = [Record::new(topic, "key", "value")];
+        RIG.java
+            .produce(&RIG.options_at(Some(proxy)), &record)
+            .remove(0)
+            .error
+    };
+    assert_eq!(produce(&clear), None);
+    assert!(produce(&sealed).is_some_and(|error| error.contains("whose keys are clear")));
+    RIG.delete(topic);
+    create_compacted(topic, COMPACT);
+    // Which is found out within a minute and what a look takes.
+    wait::until("the new topic to be written to", LOOKED_AT_AGAIN, || {
+        produce(&sealed).is_none().then_some(())
+    });
+    let output = sealed.output();
+    for said in ["a topic is not written to", "a topic is written to again"] {
+        assert_eq!(output.matches(said).count(), 1, "{said} in {output}");
+    }
+}
+
+#[test]
+fn a_compacted_topic_is_not_written_to_under_another_stable_key() {
+    let Some(_) = RIG.proxy() else { return };
+    let keystore = keystore();
+    keystore.add_stable_keys("orders", &["spare"]);
+    let sealed = proxy(&keystore, "key = \"stable\"");
+    let topic = &compacted("stable-other-key", COMPACT);
+    let produce = || {
+        let record = [Record::new(topic, "key", "value")];
+        RIG.java
+            .produce(&RIG.options_at(Some(&sealed)), &record)
+            .remove(0)
+            .error
+    };
+    assert_eq!(produce(), None);
+    // What is said of the topic is not so.
+    let [first, second] = ["key-0", "key-1"].map(|key| keystore.assign_to_new(topic, key));
+    let refused = wait::until("the changed keyring to be in force", LIMIT, produce);
+    assert!(
+        refused.contains(&format!("sealed under the stable key {first}"))
+            && refused.contains(&format!("the keyring has {second}")),
+        "{refused}"
+    );
+    let (code, table) = probe(&proxy_of(topic, &keystore, "key = \"stable\""));
+    assert_eq!(code, Some(1), "{table}");
+    let told = |line: &str| line.starts_with("failed") && line.contains(&first) && line.contains(topic);
+    assert!(table.lines().any(told), "{table}");
+    // With its own again it goes on.
+    keystore.assign_to_new(topic, "key-0");
+    wait::until("the keyring to be mended", LIMIT, || {
+        produce().is_none().then_some(())
+    });
 }
 
 #[test]
@@ -112,7 +173,7 @@ fn a_topic_that_is_not_compacted_may_be_switched_where_the_rule_says_so() {
         );
     }
     // Which would be different keys to a log cleaner.
-    let topic = &compacted("stable-both-kinds", &[("cleanup.policy", "compact")]);
+    let topic = &compacted("stable-both-kinds", COMPACT);
     for proxy in [&clear, &sealed] {
         let record = Record::new(topic, "key", "value");
         let refused = RIG
@@ -178,3 +239,9 @@ fn instances_with_different_keyrings_show_it_and_do_not_read_each_other() {
         );
     }
 }
+
+const COMPACT: &[(&str, &str)] = &[("cleanup.policy", "compact")];
+/// For a changed keyring to be in force.
+const LIMIT: Duration = Duration::from_secs(30);
+/// For a refused topic to be looked at again.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(120);
