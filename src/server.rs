@@ -64,11 +64,12 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use self::prepared::Prepared;
+use self::stable_keys::StableKeysFile;
 use crate::admin::ProcessFacts;
 use crate::config::{Config, ForgeableKek};
 use crate::crypto::memory::{self, MemoryProtection};
 use crate::envelope::StableKeyId;
-use crate::keyring::KeyringError;
+use crate::keyring::{Keyring, KeyringError};
 #[cfg(feature = "testing")]
 use crate::kms::Kms;
 use crate::kms::keystore::KeystoreError;
@@ -211,7 +212,9 @@ fn protect_keys(slots: usize) -> MemoryProtection {
     protection
 }
 
-fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
+fn log_start(config: &Config, executors: usize, facts: &ProcessFacts, stable_keys: Option<&StableKeysFile>) {
+    let stable_keys = stable_keys.map(StableKeysFile::keys);
+    let keyring = stable_keys.as_ref().map(|keys| keys.keyring());
     let listeners: Vec<String> = config
         .clusters
         .iter()
@@ -236,6 +239,9 @@ fn log_start(config: &Config, executors: usize, facts: &ProcessFacts) {
         kms = kms.join(", "),
         keys_locked = facts.keys_locked,
         keys_excluded_from_dumps = facts.keys_excluded_from_dumps,
+        keyring = keyring.map(Keyring::fingerprint),
+        stable_keys = keyring.map(|keyring| keyring.keys().len()),
+        pins = keyring.map(|keyring| keyring.pins().len()),
         "sealwire serves"
     );
     for warning in &config.warnings {

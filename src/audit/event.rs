@@ -109,6 +109,29 @@ pub enum AuditEvent {
         kms: Arc<str>,
         away_seconds: u64,
     },
+    /// This keyring is in force from now on.
+    KeyringLoaded {
+        fingerprint: String,
+        /// That of the one before; `None` at the start.
+        fingerprint_before: Option<String>,
+        revision: u64,
+    },
+    /// A KMS refuses a stable key: record keys are neither sealed nor opened under it any more.
+    StableKeyRefused {
+        /// Its id.
+        stable_key: String,
+        #[serde(flatten)]
+        key: AuditedKek,
+        /// A fixed word.
+        reason: &'static str,
+    },
+    /// It gives a stable key again that it has refused.
+    StableKeyGiven {
+        /// Its id.
+        stable_key: String,
+        #[serde(flatten)]
+        key: AuditedKek,
+    },
     /// So many events before this one were not written: there were too many in a second, or in a queue.
     LeftOut { count: u64 },
 }
@@ -193,13 +216,18 @@ impl AuditEvent {
             Self::LoginRefused { .. } => EventClass::LoginRefused,
             Self::BrokerLoginRefused { .. } => EventClass::BrokerLoginRefused,
             Self::BrokerLoginAccepted(_) => EventClass::BrokerLogin,
-            Self::LoginAccepted(_) | Self::RulesLoaded { .. } | Self::LeftOut { .. } => EventClass::Known,
+            Self::LoginAccepted(_)
+            | Self::RulesLoaded { .. }
+            | Self::KeyringLoaded { .. }
+            | Self::LeftOut { .. } => EventClass::Known,
             Self::KeyUnwrapped(_) | Self::KeyRefused { .. } => EventClass::NamedKey,
             Self::KeyMade(_)
             | Self::KeyRotated { .. }
             | Self::KeyRevoked { .. }
             | Self::KeyLapsed(_)
             | Self::KeyWrong { .. }
+            | Self::StableKeyRefused { .. }
+            | Self::StableKeyGiven { .. }
             | Self::KmsLost { .. }
             | Self::KmsFound { .. } => EventClass::Key,
         }

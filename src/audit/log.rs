@@ -109,6 +109,13 @@ impl AuditLog {
         }
     }
 
+    /// The same of the keyring and its keys, of which the log has what it has to.
+    pub(crate) fn tell_keyring(&mut self, list: AuditList, now: Instant) {
+        if self.writer.is_some() {
+            self.take(list, None, now);
+        }
+    }
+
     /// Whether lists wait.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

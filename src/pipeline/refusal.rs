@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::batch_keys::BATCH_KEYS_MAX;
+use super::refused_stable_key::RefusedStableKey;
 use crate::audit::{KekName, Reason};
-use crate::envelope::{FormKind, OpenError, SealError, StableKeyId};
+use crate::envelope::{FormKind, OpenError, SealError};
 use crate::foreign::Foreign;
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;
@@ -54,8 +55,8 @@ pub enum ProduceRefusal {
     )]
     NoStableKey(Arc<str>),
     /// The stable key of the topic's domain may not be used.
-    #[error("the stable key {1} that record keys are sealed under may not be used: {0}")]
-    StableKey(KeyFailure, StableKeyId),
+    #[error("no key to seal record keys with: {0}; the records were not stored")]
+    StableKey(RefusedStableKey),
     /// The log holds record keys that are stored in another way than the rule stores them, or may come to.
     #[error("{0}")]
     KeysUnfit(Arc<str>),
@@ -145,6 +146,7 @@ impl ProduceRefusal {
     pub fn kek(&self) -> Option<&KekName> {
         match self {
             Self::Key(_, kek) => Some(kek),
+            Self::StableKey(refused) => Some(refused.kek()),
             Self::NotSealed(refusal) => refusal.kek(),
             _ => None,
         }
@@ -165,7 +167,8 @@ impl ProduceRefusal {
             Self::KafkaInternal => RefusalReason::InternalTopic,
             Self::AuditHeld => RefusalReason::AuditHeld,
             Self::KeyPending => RefusalReason::KeyWaiting,
-            Self::Key(failure, _) | Self::StableKey(failure, _) => key_reason(*failure),
+            Self::Key(failure, _) => key_reason(*failure),
+            Self::StableKey(refused) => key_reason(refused.failure()),
             Self::NoStableKey(_) => RefusalReason::NoStableKey,
             Self::KeysUnfit(_) => RefusalReason::KeysUnfit,
             Self::KeysUnseen => RefusalReason::KeysUnseen,
@@ -240,8 +243,8 @@ pub enum FetchRefusal {
     #[error("no key to open with: {0} ({1})")]
     Key(KeyFailure, KekName),
     /// The stable key that the record's key is sealed under may not be used.
-    #[error("the stable key {1} that the record's key is sealed under may not be used: {0}")]
-    StableKey(KeyFailure, StableKeyId),
+    #[error("no key to open the record's key with: {0}")]
+    StableKey(RefusedStableKey),
     /// A record under another key than the first so many of its batch.
     #[error("a batch under more than {BATCH_KEYS_MAX} data keys")]
     TooManyKeys,
@@ -308,7 +311,8 @@ impl FetchRefusal {
             Self::NotNamed => RefusalReason::NotNamed,
             Self::KekNotNamed(_) => RefusalReason::KekNotNamed,
             Self::Key(KeyFailure::Malformed, _) => RefusalReason::Tag,
-            Self::Key(failure, _) | Self::StableKey(failure, _) => key_reason(*failure),
+            Self::Key(failure, _) => key_reason(*failure),
+            Self::StableKey(refused) => key_reason(refused.failure()),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::TooManyKeys | Self::Batch(_) => RefusalReason::Malformed,
             Self::Open(error) => open_reason(error),
@@ -323,6 +327,7 @@ impl FetchRefusal {
     pub fn kek(&self) -> Option<&KekName> {
         match self {
             Self::KekNotNamed(kek) | Self::Key(_, kek) => Some(kek),
+            Self::StableKey(refused) => Some(refused.kek()),
             _ => None,
         }
     }
@@ -331,7 +336,8 @@ impl FetchRefusal {
     pub fn audit_reason(&self) -> Reason {
         match self {
             Self::Open(error) => Reason::Open(*error),
-            Self::Key(failure, _) | Self::StableKey(failure, _) => Reason::Key(*failure),
+            Self::Key(failure, _) => Reason::Key(*failure),
+            Self::StableKey(refused) => Reason::Key(refused.failure()),
             Self::TooManyKeys => Reason::TooManyKeys,
             other => Reason::Counted(other.reason()),
         }
@@ -395,7 +401,7 @@ mod tests {
             FetchRefusal::Key(KeyFailure::KekNotFound, _) => key(KeyFailure::KekVersionNotFound),
             FetchRefusal::Key(KeyFailure::KekVersionNotFound, _) => key(KeyFailure::Malformed),
             FetchRefusal::Key(KeyFailure::Malformed, _) => {
-                FetchRefusal::StableKey(KeyFailure::KekDisabled, StableKeyId::from_bytes([0; 4]))
+                FetchRefusal::StableKey(RefusedStableKey::for_test(KeyFailure::KekDisabled))
             }
             FetchRefusal::StableKey(..) => FetchRefusal::TooManyKeys,
             FetchRefusal::TooManyKeys => FetchRefusal::Batch(BatchError::Checksum),

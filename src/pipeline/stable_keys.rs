@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::refusal::{FetchRefusal, ProduceRefusal};
+use super::refused_stable_key::RefusedStableKey;
 use crate::envelope::{AcceptedDomain, Domain, DomainKey, Marker, OpenError, StableKeyId};
 use crate::keys::{NoDomainKey, StableKey, StableKeys};
 use crate::record_batch::RecordLayout;
@@ -65,7 +66,9 @@ impl TopicKeys {
             return Err(ProduceRefusal::NoStableKey(domain.name().into()));
         };
         let derived = stable_key.for_domain(domain).map_err(|error| match error {
-            NoDomainKey::Refused(failure) => ProduceRefusal::StableKey(failure, stable_key.id()),
+            NoDomainKey::Refused(failure) => {
+                ProduceRefusal::StableKey(RefusedStableKey::new(&stable_key, failure))
+            }
             _ => ProduceRefusal::Cipher,
         });
         self.used.push(stable_key);
@@ -78,17 +81,16 @@ impl TopicKeys {
             Sealing::None => Ok(None),
             Sealing::Refused(refusal) => Err(refusal.clone()),
             Sealing::Key(key) => match self.refused(key.id()) {
-                Some(refusal) => Err(refusal),
+                Some(refused) => Err(ProduceRefusal::StableKey(refused)),
                 None => Ok(Some(key)),
             },
         }
     }
 
     /// TOPIC-KEYS-2
-    fn refused(&self, id: StableKeyId) -> Option<ProduceRefusal> {
-        let mut refusals = self.used.iter().filter(|key| key.id() == id);
-        let failure = refusals.find_map(|key| key.refusal())?;
-        Some(ProduceRefusal::StableKey(failure, id))
+    fn refused(&self, id: StableKeyId) -> Option<RefusedStableKey> {
+        let mut used = self.used.iter().filter(|key| key.id() == id);
+        used.find_map(|key| Some(RefusedStableKey::new(key, key.refusal()?)))
     }
 
     /// The id of the stable key that new keys are sealed under.
@@ -121,8 +123,8 @@ impl TopicKeys {
             return Err(OpenError::KeySealed.into());
         }
         let id = StableKeyId::in_sealed_key(stored.of(records))?;
-        if let Some(ProduceRefusal::StableKey(failure, id)) = self.refused(id) {
-            return Err(FetchRefusal::StableKey(failure, id));
+        if let Some(refused) = self.refused(id) {
+            return Err(FetchRefusal::StableKey(refused));
         }
         let accepted = self.domains.iter();
         let mut hinted = accepted

@@ -40,7 +40,7 @@ use crate::admin::{
     AccessFacts, BrokerTokenFacts, Collection, EXECUTOR_TIMEOUT, Hidden, KeySetFacts, KeyringFacts,
     ProcessFacts, Source, TlsFacts, TokenFacts, serve,
 };
-use crate::audit::{AuditLog, AuditState};
+use crate::audit::{AuditList, AuditLog, AuditState};
 use crate::channel::{Receiver, Sender};
 use crate::clocks;
 use crate::config::OwnPorts;
@@ -99,6 +99,8 @@ pub(super) struct Control {
     topic_looks: TopicLooks,
     /// Groups that have changed.
     groups: mpsc::Receiver<GroupNews>,
+    /// What happens to the keyring and its keys, for the audit log.
+    keyring_events: mpsc::Receiver<AuditList>,
     /// What happens to keys, for the audit log; `None`: nobody tells yet.
     key_events: Option<ToldKeyEvents>,
     notices: Notices,
@@ -125,6 +127,7 @@ impl Control {
             topic_looks: TopicLooks::default(),
             // Nobody says so yet.
             groups: mpsc::channel(1).1,
+            keyring_events: mpsc::channel(1).1,
             key_events: None,
             hidden: HiddenLog::new(links.ids.clusters.clone()),
             notices: Notices::new(links.ids.clone()),
@@ -180,7 +183,7 @@ impl Control {
         following.spawn(follow_access(followed.logins, executors.clone(), groups));
         following.spawn(followed.key_sets.follow(executors.clone()));
         following.spawn(followed.broker_tokens.follow(executors.clone()));
-        following.spawn(follow_stable_keys(followed.stable_keys, executors.clone()));
+        self.follow_stable_keys(&mut following, followed.stable_keys);
         following.spawn(serve_admin(admin, facts_source, facts));
         let mut state_files = JoinSet::new();
         for (file, book) in self.state_files.drain(..) {
@@ -244,6 +247,9 @@ impl Control {
                 told = next_key_event(&mut self.key_events), if !self.links.audit.is_waiting() => {
                     self.links.audit.tell_key(told, clocks::now());
                 }
+                Some(list) = self.keyring_events.recv(), if !self.links.audit.is_waiting() => {
+                    self.links.audit.tell_keyring(list, clocks::now());
+                }
                 () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => turn = None,
                 () = self.links.audit.room(), if self.links.audit.is_waiting() => turn = None,
             }
@@ -257,6 +263,19 @@ impl Control {
             }
             yield_now().await;
         }
+    }
+
+    fn follow_stable_keys(&mut self, following: &mut JoinSet<()>, file: Option<StableKeysFile>) {
+        let Some(file) = file else { return };
+        let (audit, events) = mpsc::channel(1);
+        self.keyring_events = events;
+        let executors = self.links.executors.clone();
+        let tell = move |keys: Arc<StableKeys>| {
+            tell_all(executors.clone(), move || {
+                ExecutorMessage::StableKeys(Arc::clone(&keys))
+            })
+        };
+        following.spawn(file.follow(tell, audit));
     }
 
     fn serve_one(&mut self, request: ControlRequest) {
@@ -323,16 +342,6 @@ async fn next_key_event(events: &mut Option<ToldKeyEvents>) -> ToldKeyEvent {
 async fn follow_tls(files: TlsFiles, executors: Vec<Sender<ExecutorMessage>>) {
     let tell = |news: TlsNews| tell_all(executors.clone(), move || ExecutorMessage::Tls(news.clone()));
     files.follow(tell).await;
-}
-
-async fn follow_stable_keys(file: Option<StableKeysFile>, executors: Vec<Sender<ExecutorMessage>>) {
-    let Some(file) = file else { return };
-    let tell = |keys: Arc<StableKeys>| {
-        tell_all(executors.clone(), move || {
-            ExecutorMessage::StableKeys(Arc::clone(&keys))
-        })
-    };
-    file.follow(tell).await;
 }
 
 async fn follow_access(

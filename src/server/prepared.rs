@@ -141,7 +141,7 @@ impl Prepared {
         let connections_max = descriptors.connections(self.config.limits.connections_max);
         let acceptor = self.acceptor.start(ways.accepted, connections_max);
         let acceptor = acceptor.map_err(ServerError::Control)?;
-        log_start(&self.config, self.cpus.len(), &self.facts);
+        log_start(&self.config, self.cpus.len(), &self.facts, stable_keys.as_ref());
         if self.config.runtime.self_check {
             let running = self_check::RunningFacts {
                 descriptors,

@@ -7,20 +7,25 @@
 //!
 //! Control thread only.
 
+mod changes;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::ServerError;
 use crate::admin::KeyringFacts;
+use crate::audit::{AuditEvent, AuditList, AuditedKek, KekName};
 use crate::clocks;
 use crate::config::Config;
 use crate::durable_file::FileIdentity;
 use crate::envelope::StableKeyId;
+use crate::envelope::wrapped_dek::version_text;
 use crate::keyring::{self, Keyring, KeyringKey, KmsByName, NotOpened};
 use crate::keys::{KeyFailure, NamedKms, StableKey, StableKeys};
 
@@ -36,6 +41,8 @@ pub(super) struct StableKeysFile {
     /// When each key is to be asked for again.
     due: Vec<(StableKeyId, Instant)>,
     told: watch::Sender<Option<KeyringFacts>>,
+    /// What the audit log was not told yet.
+    unaudited: AuditList,
 }
 
 /// What whoever wants to use a key is told that did not open.
@@ -78,12 +85,14 @@ impl StableKeysFile {
             again_at: None,
             due: Vec::new(),
             told,
+            unaudited: AuditList::default(),
         };
         let begun = clocks::now();
         loop {
             match file.opened(&keyring).await {
                 Ok(keys) => {
                     file.use_keys(keys);
+                    file.audit_loaded(None);
                     return Ok(file);
                 }
                 Err((_, _, reason))
@@ -115,12 +124,19 @@ impl StableKeysFile {
         self.told.subscribe()
     }
 
-    /// Follows the file, and asks KMSs, for as long as it is polled.
-    pub(super) async fn follow<T: Future<Output = ()>>(mut self, mut tell: impl FnMut(Arc<StableKeys>) -> T) {
+    /// Follows the file, and asks KMSs, for as long as it is polled. The audit log is waited for by nobody.
+    pub(super) async fn follow<T: Future<Output = ()>>(
+        mut self,
+        mut tell: impl FnMut(Arc<StableKeys>) -> T,
+        audit: mpsc::Sender<AuditList>,
+    ) {
         loop {
+            self.tell_audit(&audit);
             sleep(LOOK_INTERVAL).await;
             if let Some(keys) = self.look().await {
+                let before = self.in_force.keyring().fingerprint();
                 self.use_keys(keys);
+                self.audit_loaded(Some(before));
                 tell(self.keys()).await;
             }
             if let Some(keys) = self.recheck().await {
@@ -179,6 +195,7 @@ impl StableKeysFile {
                         fingerprint = keyring.fingerprint(),
                         "the keyring changed and was read again"
                     );
+                    changes::log(&changes::changes(self.in_force.keyring(), &keyring));
                     self.again_at = None;
                     return Some(keys);
                 }
@@ -225,6 +242,44 @@ impl StableKeysFile {
         Ok(StableKeys::new(keyring.clone(), keys))
     }
 
+    /// Under what a key is wrapped.
+    fn kek_of(&self, key: &KeyringKey) -> AuditedKek {
+        let kms = self.kms.of(key.wrapped()).ok().map(|(kms, _)| kms.into());
+        let version = key.kek().and_then(|kek| version_text(kek.version));
+        AuditedKek {
+            kms: kms.unwrap_or_default(),
+            kek: KekName::in_record(key.wrapped()),
+            version,
+        }
+    }
+
+    fn audit_loaded(&mut self, fingerprint_before: Option<String>) {
+        let keyring = self.in_force.keyring();
+        let (fingerprint, revision) = (keyring.fingerprint(), keyring.revision());
+        self.audit(AuditEvent::KeyringLoaded {
+            fingerprint,
+            fingerprint_before,
+            revision,
+        });
+    }
+
+    fn audit(&mut self, event: AuditEvent) {
+        if self.unaudited.events.len() < UNAUDITED_MAX {
+            self.unaudited.events.push(event);
+        } else {
+            self.unaudited.left_out = self.unaudited.left_out.saturating_add(1);
+        }
+    }
+
+    fn tell_audit(&mut self, audit: &mpsc::Sender<AuditList>) {
+        if self.unaudited.events.is_empty() {
+            return;
+        }
+        if let Err(TrySendError::Full(list)) = audit.try_send(std::mem::take(&mut self.unaudited)) {
+            self.unaudited = list;
+        }
+    }
+
     /// How long a key is left alone.
     fn interval(&self, key: &KeyringKey, is_refused: bool) -> Duration {
         match self.kms.of(key.wrapped()) {
@@ -251,6 +306,10 @@ impl StableKeysFile {
             match asked {
                 Ok(opened) if is_refused => {
                     tracing::info!(key = %key.id(), name = key.name(), "a stable key that was refused is given again");
+                    self.audit(AuditEvent::StableKeyGiven {
+                        stable_key: key.id().to_string(),
+                        key: self.kek_of(key),
+                    });
                     changed.push(Arc::new(StableKey::opened(key, opened)));
                     is_refused = false;
                 }
@@ -263,6 +322,11 @@ impl StableKeysFile {
                     );
                     let failure = failure_of(&reason);
                     known.refuse(failure);
+                    self.audit(AuditEvent::StableKeyRefused {
+                        stable_key: key.id().to_string(),
+                        key: self.kek_of(key),
+                        reason: failure.reason(),
+                    });
                     changed.push(Arc::new(StableKey::refused(key, failure)));
                     is_refused = true;
                 }
@@ -281,6 +345,8 @@ impl StableKeysFile {
     }
 }
 
+/// Events that wait for the audit log.
+const UNAUDITED_MAX: usize = 256;
 /// How often the file is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a start waits for a KMS that does not answer; and when a file that cannot be used is tried again.

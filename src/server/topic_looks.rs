@@ -6,6 +6,7 @@
 //!   learn what has become of the topic.
 //! - TOPIC-LOOK-2: what could not be found out keeps nobody from writing; the log says so.
 //! - TOPIC-LOOK-3: the log is told what is found when it is not what was found before.
+//! - TOPIC-LOOK-4: the log is told of a topic that nothing is written to for want of a stable key, as producers are.
 //!
 //! Control thread; brokers are asked by threads that may wait.
 
@@ -23,13 +24,17 @@ use crate::config::{ClusterConfig, Config};
 use crate::foreign::Foreign;
 use crate::ids::{ById, ClusterId};
 use crate::messages::{ExecutorMessage, LookSubject, TopicLook};
-use crate::rules::Action;
+use crate::pipeline::ProduceRefusal;
+use crate::repeats::{News, Repeats};
+use crate::rules::{Action, SealRule};
 use crate::self_check::{ExpectedKeys, KeyWatcher, KeysFit};
 
 /// See the module.
 pub(super) struct TopicLooks {
     clusters: ById<ClusterId, Arc<ClusterConfig>>,
     looks: HashMap<LookSubject, Looked>,
+    /// Which topics the log was told that have no stable key.
+    unpinned: Repeats<LookSubject>,
     places: Arc<Semaphore>,
     end: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
@@ -56,6 +61,7 @@ impl Default for TopicLooks {
         Self {
             clusters: ById::default(),
             looks: HashMap::new(),
+            unpinned: Repeats::new(),
             places: Arc::new(Semaphore::new(AT_A_TIME)),
             end,
             ended,
@@ -89,9 +95,16 @@ impl TopicLooks {
             }) if now < *until => return tell(executors, &subject, look),
             Some(_) | None => {}
         }
-        let (Some(config), Some(keys)) = (self.clusters.get(subject.cluster), self.expected(&subject)) else {
+        let (Some(config), Some(rule)) = (
+            self.clusters.get(subject.cluster).cloned(),
+            self.rule_of(&subject),
+        ) else {
             return;
         };
+        if rule.keys.sealed && subject.stable_key.is_none() {
+            self.log_unpinned(&config.name, &rule, &subject, now);
+        }
+        let keys = ExpectedKeys::of(&rule, subject.stable_key);
         if self.looks.len() >= LOOKS_MAX {
             self.looks.retain(|_, looked| looked.is_under_way);
         }
@@ -99,7 +112,7 @@ impl TopicLooks {
             // Asked again when a producer comes again.
             return;
         }
-        let (config, places, end) = (Arc::clone(config), Arc::clone(&self.places), self.end.clone());
+        let (places, end) = (Arc::clone(&self.places), self.end.clone());
         self.looks.entry(subject.clone()).or_default().is_under_way = true;
         tokio::spawn(async move {
             // Nobody closes it.
@@ -121,12 +134,29 @@ impl TopicLooks {
         });
     }
 
-    fn expected(&self, subject: &LookSubject) -> Option<ExpectedKeys> {
+    fn rule_of(&self, subject: &LookSubject) -> Option<SealRule> {
         let rules = &self.clusters.get(subject.cluster)?.rules;
         match rules.resolve(&subject.topic)?.action {
-            Action::Seal(rule) => Some(ExpectedKeys::of(&rule, subject.stable_key)),
+            Action::Seal(rule) => Some(rule),
             _ => None,
         }
+    }
+
+    /// Tells what producers are told, too, of which many show the code alone; says whether it did.
+    fn log_unpinned(&mut self, cluster: &str, rule: &SealRule, subject: &LookSubject, now: Instant) -> bool {
+        let News::Say { left_out } = self.unpinned.news(subject.clone(), now) else {
+            return false;
+        };
+        if left_out > 0 {
+            tracing::warn!(
+                left_out,
+                "topics without a stable key were not named: too many in a second"
+            );
+        }
+        let topic = Foreign::new(&*subject.topic);
+        let reason = ProduceRefusal::NoStableKey(rule.domain.name().into());
+        tracing::warn!(cluster, %topic, %reason, "nothing is written to a topic");
+        true
     }
 
     /// A look has ended.

@@ -187,7 +187,7 @@ fn a_stable_key_that_is_refused_seals_and_opens_nothing_until_it_is_given_again(
     for _ in 0..2 {
         let (code, message) = bench.produce("keys-a", &clear).unwrap_err();
         assert_eq!(code, 44);
-        assert!(message.contains("is disabled"), "{message}");
+        assert!(message.contains("is disabled (keyring)"), "{message}");
         let read = records_of(&mut bench.rig, "keys-a", &stored);
         assert_eq!((read.error_code, read.records), (29, Vec::new()));
         assert_eq!(bench.reasons(), ["kek_refused", "kek_disabled"]);

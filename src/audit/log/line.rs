@@ -90,6 +90,7 @@ impl Line {
             AuditEvent::LoginAccepted(_)
             | AuditEvent::BrokerLoginAccepted(_)
             | AuditEvent::RulesLoaded { .. }
+            | AuditEvent::KeyringLoaded { .. }
             | AuditEvent::LeftOut { .. } => None,
             AuditEvent::KeyUnwrapped(key) => Some((&key.kms, Some(Self::UnwrappedKey(key.clone())))),
             AuditEvent::KeyRefused { key, reason } => {
@@ -99,7 +100,9 @@ impl Line {
             | AuditEvent::KeyRotated { key, .. }
             | AuditEvent::KeyRevoked { key, .. }
             | AuditEvent::KeyLapsed(key)
-            | AuditEvent::KeyWrong { key, .. } => Some((&key.kms, None)),
+            | AuditEvent::KeyWrong { key, .. }
+            | AuditEvent::StableKeyRefused { key, .. }
+            | AuditEvent::StableKeyGiven { key, .. } => Some((&key.kms, None)),
             AuditEvent::KmsLost { kms, .. } | AuditEvent::KmsFound { kms, .. } => Some((kms, None)),
         }
     }

@@ -109,6 +109,9 @@ async fn what_a_pin_names_must_open_or_nothing_starts() -> TestResult {
             && refused.contains("KMS \"local\", KEK keyring: the key-encryption key is disabled"),
         "{refused}"
     );
+    bench.faults.refuse(Some(KmsError::Malformed));
+    let refused = bench.open().await.err().map(|error| error.to_string());
+    assert!(refused.unwrap_or_default().contains("restore the keyring"));
     bench.faults.refuse(None);
     // Another KMS' key under the same name, and what was altered.
     bench.faults.recheck_wrong_keys(true);
@@ -212,6 +215,55 @@ async fn an_outage_takes_nothing_and_a_verdict_takes_the_key_until_it_is_given_a
     due(&mut file);
     let keys = file.recheck().await.expect("another keyring");
     assert_eq!(key_of(&keys, "orders"), Some(Ok(id)));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_keyring_and_keys_is_for_the_audit_log_which_nobody_waits_for() -> TestResult {
+    let mut bench = Bench::new()?;
+    let id = bench.add("orders", Some("orders")).await?;
+    let mut file = bench.open().await?;
+    let before = file.keys().keyring().fingerprint();
+    for refused in [Some(KmsError::KekDisabled), None] {
+        bench.faults.refuse(refused);
+        file.due = vec![(id, clocks::now())];
+        let keys = file.recheck().await.expect("another keyring");
+        file.use_keys(keys);
+    }
+    // A list that the audit log has no room for waits; more of it is counted.
+    let (audit, mut told) = mpsc::channel(1);
+    audit.try_send(AuditList::default())?;
+    file.tell_audit(&audit);
+    for _ in 0..UNAUDITED_MAX {
+        file.audit_loaded(None);
+    }
+    assert!(told.recv().await.is_some());
+    bench.add("payments", Some("payments")).await?;
+    let followed = file.follow(|_| std::future::ready(()), audit);
+    let (first, second) = tokio::select! {
+        () = followed => panic!("it follows for ever"),
+        lists = async { (told.recv().await, told.recv().await) } => lists,
+    };
+    let (first, second) = (first.expect("a list"), second.expect("a list"));
+    assert_eq!((first.events.len(), first.left_out), (UNAUDITED_MAX, 3));
+    let written = first.events.iter().take(3).chain(&second.events);
+    let written: Vec<_> = written.map(serde_json::to_value).collect::<Result<_, _>>()?;
+    let now = bench.keyring.fingerprint();
+    let loaded = |fingerprint: &str, before: Option<&str>, revision| {
+        serde_json::json!({
+            "event": "keyring_loaded", "fingerprint": fingerprint, "fingerprint_before": before, "revision": revision
+        })
+    };
+    let mut given = serde_json::json!({
+        "event": "stable_key_given", "stable_key": id.to_string(), "kms": "local", "kek": "keyring", "version": "1"
+    });
+    let mut expected = vec![loaded(&before, None, 2)];
+    expected.extend([given.clone(), given.clone()]);
+    expected.push(loaded(&now, Some(&before), 4));
+    given["event"] = "stable_key_refused".into();
+    given["reason"] = "kek_disabled".into();
+    expected[1] = given;
+    assert_eq!(written, expected);
     Ok(())
 }
 

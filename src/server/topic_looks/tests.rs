@@ -5,18 +5,21 @@ use std::path::Path;
 use super::*;
 use crate::channel::{Receiver, channel};
 use crate::envelope::StableKeyId;
+use crate::repeats::KEPT;
 use crate::testing::configuration::{Cluster as ClusterText, Configuration};
 
 /// A cluster whose broker refuses every connection, with rules for `sealed-*`.
 fn looks() -> (TopicLooks, ClusterId) {
-    let rules = "[[cluster.main.topics]]\nmatch = \"sealed-*\"\nkms = \"local\"\nkek = \"any\"\n";
+    let rules = "[[cluster.main.topics]]\nmatch = \"sealed-*\"\nkms = \"local\"\nkek = \"any\"\n\
+                 [[cluster.main.topics]]\nmatch = \"keys-*\"\nkms = \"local\"\nkek = \"any\"\nkey = \"stable\"\n";
     let text = Configuration::default()
         .keystore("local", Path::new("keystore.json"), Path::new("master.key"))
         .cluster(&ClusterText {
             brokers: vec!["127.0.0.1:1".to_owned()],
             ..ClusterText::ruled(rules)
         })
-        .text();
+        .text()
+        + "\n[keyring]\npath = \"keyring.json\"\n";
     let config = Config::from_toml_text(&text, Path::new("sealwire.toml")).expect("a configuration");
     (TopicLooks::of(&config), config.clusters[0].id)
 }
@@ -114,4 +117,24 @@ async fn what_was_found_is_looked_at_anew_after_a_while_and_for_another_stable_k
         assert!(is_looked_at(&mut looks, subject()));
     }
     assert!(is_looked_at(&mut looks, other));
+}
+
+/// TOPIC-LOOK-4
+#[tokio::test]
+async fn that_a_topic_has_no_stable_key_is_said_once_a_minute() {
+    let ((mut looks, cluster), (executors, _told_to)) = (looks(), executors());
+    looks.ask(&executors, subject(cluster, "sealed-a"));
+    looks.ask(&executors, subject(cluster, "keys-a"));
+    let later = clocks::now() + KEPT;
+    let mut is_said = |topic, now| {
+        let subject = subject(cluster, topic);
+        let rule = looks.rule_of(&subject).expect("a rule");
+        looks.log_unpinned("main", &rule, &subject, now)
+    };
+    assert!(!is_said("keys-a", clocks::now()), "it was asked for");
+    assert!(is_said("keys-a", later));
+    assert!(
+        is_said("sealed-a", clocks::now()),
+        "it needs none, and nothing was said of it"
+    );
 }

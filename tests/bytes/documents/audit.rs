@@ -88,6 +88,7 @@ fn key_events() -> Vec<AuditEvent> {
         kek: KekName::from(Arc::<str>::from("payments")),
         version: None,
     };
+    let stable_key = key.clone();
     vec![
         AuditEvent::KeyMade(key.clone()),
         AuditEvent::KeyUnwrapped(key.clone()),
@@ -116,6 +117,20 @@ fn key_events() -> Vec<AuditEvent> {
             kms: "local".into(),
             away_seconds: 1,
         },
+        AuditEvent::KeyringLoaded {
+            fingerprint: "00".to_owned(),
+            fingerprint_before: None,
+            revision: 1,
+        },
+        AuditEvent::StableKeyRefused {
+            stable_key: "00000001".to_owned(),
+            key: stable_key.clone(),
+            reason: "kek_denied",
+        },
+        AuditEvent::StableKeyGiven {
+            stable_key: "00000001".to_owned(),
+            key: stable_key,
+        },
     ]
 }
 
@@ -139,7 +154,10 @@ fn place(event: &AuditEvent) -> usize {
         AuditEvent::KeyWrong { .. } => 14,
         AuditEvent::KmsLost { .. } => 15,
         AuditEvent::KmsFound { .. } => 16,
-        AuditEvent::LeftOut { .. } => 17,
+        AuditEvent::KeyringLoaded { .. } => 17,
+        AuditEvent::StableKeyRefused { .. } => 18,
+        AuditEvent::StableKeyGiven { .. } => 19,
+        AuditEvent::LeftOut { .. } => 20,
     }
 }
 
@@ -217,6 +235,7 @@ fn every_reason_of_a_key_or_a_kms_is_documented_and_no_other() {
         KeyFailure::KekDenied,
         KeyFailure::KekNotFound,
         KeyFailure::KekVersionNotFound,
+        KeyFailure::Malformed,
     ];
     let wrong = [
         WrongDek::Sealed(Duration::ZERO),

@@ -7,7 +7,7 @@ use sealwire::audit::KekName;
 use sealwire::crypto::CryptoError;
 use sealwire::envelope::{FormKind, OpenError, StableKeyId};
 use sealwire::keys::KeyFailure;
-use sealwire::pipeline::{FetchRefusal, ProduceRefusal};
+use sealwire::pipeline::{FetchRefusal, ProduceRefusal, RefusedStableKey};
 use sealwire::record_batch::{BatchError, CodecError, RecordError};
 
 use super::{cells, quoted, read};
@@ -62,7 +62,7 @@ fn produce_refusals() -> Vec<ProduceRefusal> {
         ProduceRefusal::AuditHeld,
         ProduceRefusal::KeyPending,
         ProduceRefusal::NoStableKey("orders".into()),
-        ProduceRefusal::StableKey(KeyFailure::KekDisabled, stable_key()),
+        ProduceRefusal::StableKey(RefusedStableKey::for_test(KeyFailure::KekDisabled)),
         ProduceRefusal::KeysUnfit("it holds others".into()),
         ProduceRefusal::KeysUnseen,
         ProduceRefusal::SequenceGuard,
@@ -141,7 +141,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         .chain(open.map(FetchRefusal::Open))
         .chain(forms.map(FetchRefusal::Form))
         .chain(keys.map(|failure| FetchRefusal::Key(failure, kek())))
-        .chain(keys.map(|failure| FetchRefusal::StableKey(failure, stable_key())))
+        .chain(keys.map(|failure| FetchRefusal::StableKey(RefusedStableKey::for_test(failure))))
         .chain(batch.map(FetchRefusal::Batch))
         .collect()
 }

@@ -47,6 +47,41 @@ fn what_happens_to_a_key_is_in_the_file() {
 }
 
 #[test]
+fn what_happens_to_the_keyring_and_its_keys_is_in_the_file() {
+    let keystore = Keystore::create(&["orders", "keyring"]);
+    keystore.add_stable_keys("keyring", &["spare", "*"]);
+    let mut audited = Audited::start(&keystore.configuration("").text());
+    let first = audited.next("keyring_loaded", &[("fingerprint_before", Value::Null)]);
+    let of_kek = ("kek", Value::from("keyring"));
+    keystore.command("disable", &["keyring"]);
+    let refused = [of_kek.clone(), ("reason", "kek_disabled".into())];
+    let mut keys = [(); 2].map(|()| audited.next("stable_key_refused", &refused)["stable_key"].take());
+    keystore.command("enable", &["keyring"]);
+    let mut given = [(); 2]
+        .map(|()| audited.next("stable_key_given", std::slice::from_ref(&of_kek))["stable_key"].take());
+    for ids in [&mut keys, &mut given] {
+        ids.sort_by_key(Value::to_string);
+    }
+    assert_eq!(keys, given);
+    keystore.assign_to_new("orders", "key-0");
+    let before = ("fingerprint_before", first["fingerprint"].clone());
+    let second = audited.next("keyring_loaded", &[before]);
+    assert_ne!(second["fingerprint"], first["fingerprint"]);
+    // Which the log has as well: under which key the domain was sealed, and under which it is now.
+    wait::until("a line on the domain", EVENTUALLY, || {
+        let output = audited.proxy.output();
+        let told =
+            |line: &str| line.contains("orders") && line.contains("(key-1)") && line.contains("(key-0)");
+        output.lines().any(told).then_some(())
+    });
+    let output = audited.proxy.output();
+    let fingerprint = first["fingerprint"].as_str().expect("text");
+    let start = output.lines().find(|line| line.contains("sealwire serves"));
+    assert!(start.is_some_and(|line| line.contains(fingerprint)), "{output}");
+    audited.proxy.terminate();
+}
+
+#[test]
 fn a_kms_that_is_away_for_too_long_and_what_lapses_for_it_are_in_the_file() {
     let answers = LayerFault::By(Arc::new(like_vault(Arc::default())));
     let vault = FaultLayer::before(0);
