@@ -1,6 +1,5 @@
 //! Why a record is not sealed or not opened.
 
-use super::StableKeyId;
 use crate::crypto::CryptoError;
 use crate::record_batch::RecordError;
 
@@ -66,17 +65,11 @@ pub enum OpenError {
     #[error("the record's key should be sealed and is no sealed key")]
     MalformedKey,
     /// The key is sealed under another stable key than the domain's, which is not known either (ENV-75).
-    #[error("the record's key is sealed under the stable key {id}, which is unknown here")]
-    UnknownStableKey {
-        /// That one.
-        id: StableKeyId,
-    },
+    #[error("the record's key is sealed under a stable key that is unknown here")]
+    UnknownStableKey,
     /// The key is sealed under the stable key of other domains (ENV-75).
-    #[error("the record's key is sealed under the stable key {id}, which is not that of its domain")]
-    ForeignStableKey {
-        /// That one.
-        id: StableKeyId,
-    },
+    #[error("the record's key is sealed under a stable key that is not its domain's")]
+    ForeignStableKey,
     /// The tag of the sealed key does not verify (ENV-76).
     #[error("the tag of the record's sealed key does not verify")]
     KeyTag,
@@ -108,8 +101,8 @@ impl OpenError {
             self,
             Self::KeySealed
                 | Self::MalformedKey
-                | Self::UnknownStableKey { .. }
-                | Self::ForeignStableKey { .. }
+                | Self::UnknownStableKey
+                | Self::ForeignStableKey
                 | Self::KeyTag
         )
     }
@@ -128,8 +121,8 @@ impl OpenError {
             Self::KeySealed => "key_sealed",
             Self::ClearKey => "clear_key",
             Self::MalformedKey => "malformed_key",
-            Self::UnknownStableKey { .. } => "unknown_stable_key",
-            Self::ForeignStableKey { .. } => "foreign_stable_key",
+            Self::UnknownStableKey => "unknown_stable_key",
+            Self::ForeignStableKey => "foreign_stable_key",
             Self::KeyTag => "key_tag",
             Self::ExtraHeaders => "extra_headers",
             Self::UnknownDomain => "unknown_domain",

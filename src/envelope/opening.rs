@@ -15,7 +15,7 @@ use crate::crypto::xaes::SALT_BYTES;
 use crate::crypto::{BatchKey, RecordKey, SecretKey};
 use crate::record_batch::record::header_section;
 use crate::record_batch::varint::{put_varint, varint_bytes};
-use crate::record_batch::{RecordError, Span};
+use crate::record_batch::{RecordError, RecordLayout, Span};
 
 use super::additional_data::{BoundHeaders, RecordBinding, put_context, put_stored_key};
 use super::form::{MarkedRecord, Marker};
@@ -117,7 +117,10 @@ impl Opener {
 
         let moved = gather(source, record, &mut self.displaced)?;
         let start = out.len();
-        let opened = self.decrypt(source, record, moved.ciphertext, candidates(), out);
+        let opened = match key_is_sealed {
+            false => self.decrypt::<false>(source, record, moved.ciphertext, candidates(), out),
+            true => self.decrypt::<true>(source, record, moved.ciphertext, candidates(), out),
+        };
         restore(source, record.marker, &moved, &self.displaced);
         if opened.is_err() {
             wipe(out, start);
@@ -130,7 +133,7 @@ impl Opener {
         clippy::indexing_slicing,
         reason = "see the INVARIANT lines"
     )]
-    fn decrypt<'d>(
+    fn decrypt<'d, const KEY_SEALED: bool>(
         &mut self,
         source: &[u8],
         record: MarkedRecord<'_>,
@@ -141,7 +144,7 @@ impl Opener {
         let MarkedRecord { layout, marker } = record;
         let seal = &marker.seal;
         let stored_key = layout.key.map(|key| bytes_of(source, key)).transpose()?;
-        let front = Front::of(source, record, stored_key)?;
+        let front = Front::of(source, layout, stored_key, KEY_SEALED)?;
         let ciphertext = bytes_of(source, ciphertext)?;
         let value_bytes = layout.value.map(Span::len);
         let own = own_headers(source, record)?;
@@ -224,9 +227,13 @@ struct Front<'s> {
 impl<'s> Front<'s> {
     // Always: handed back as a value, it would go through memory.
     #[inline(always)]
-    fn of(source: &'s [u8], record: MarkedRecord<'_>, key: Option<&'s [u8]>) -> Result<Self, OpenError> {
-        let MarkedRecord { layout, marker } = record;
-        let sealed_key = key.filter(|_| marker.seal.parts.key_sealed);
+    fn of(
+        source: &'s [u8],
+        layout: &RecordLayout,
+        key: Option<&'s [u8]>,
+        key_sealed: bool,
+    ) -> Result<Self, OpenError> {
+        let sealed_key = key.filter(|_| key_sealed);
         let copied = match sealed_key {
             None => layout.fixed_and_key(),
             Some(sealed) => {

@@ -198,7 +198,10 @@ impl BatchSealer {
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let start = out.len();
-        let sealed = self.seal_or_leave_rest(source, record, None, out);
+        let sealed = match self.keys {
+            None => self.seal_or_leave_rest::<false>(source, record, None, out),
+            Some(_) => self.seal_or_leave_rest::<true>(source, record, None, out),
+        };
         if sealed.is_err() {
             out.truncate(start);
         }
@@ -217,7 +220,10 @@ impl BatchSealer {
         frame: &mut CompactFrame,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        self.seal_or_leave_rest(source, record, Some(frame), out)?;
+        match self.keys {
+            None => self.seal_or_leave_rest::<false>(source, record, Some(frame), out)?,
+            Some(_) => self.seal_or_leave_rest::<true>(source, record, Some(frame), out)?,
+        }
         frame.placed(out);
         Ok(())
     }
@@ -227,7 +233,7 @@ impl BatchSealer {
         clippy::indexing_slicing,
         reason = "see the INVARIANT lines"
     )]
-    fn seal_or_leave_rest(
+    fn seal_or_leave_rest<const KEYS_SEALED: bool>(
         &mut self,
         source: &[u8],
         record: &RecordLayout,
@@ -256,7 +262,8 @@ impl BatchSealer {
             ..
         } = &mut self.buffers;
         additional_data.truncate(self.context_bytes);
-        let key = StoredKey::put(source, record, self.keys.as_deref(), additional_data)?;
+        let keys = self.keys.as_deref().filter(|_| KEYS_SEALED);
+        let key = StoredKey::put(source, record, keys, additional_data)?;
         binding.append(additional_data);
 
         let value_bytes = binding.value_bytes.unwrap_or_default();
@@ -308,7 +315,8 @@ impl BatchSealer {
 
 impl BatchSealer {
     /// Writes what stands between value and counter, unless it is the same as for the record before; says which.
-    #[inline]
+    // Always: as above.
+    #[inline(always)]
     fn has_middle(&mut self, header_count: i32, seal_length: i32) -> bool {
         let of = Some((header_count, seal_length));
         if self.middle_of == of {
@@ -423,7 +431,8 @@ impl<'s> StoredKey<'s> {
 }
 
 /// ENV-6 and ENV-7.
-#[inline]
+// Always: it has more than one caller for each kind of keys.
+#[inline(always)]
 fn refuse_unsealable_headers(source: &[u8], record: &RecordLayout) -> Result<(), SealError> {
     // Most records have none, and to set up a walk takes longer than to see that.
     if record.header_count == 0 && record.first_header == record.end {

@@ -141,9 +141,8 @@ impl DomainKey {
 
     /// Opens the stored key into `key`, which has [`SEALED_KEY_BYTES`] less and is the caller's to wipe on an error.
     pub(super) fn open(&self, stored: &[u8], key: &mut [u8]) -> Result<(), OpenError> {
-        let id = StableKeyId::in_sealed_key(stored)?;
-        if id != self.id {
-            return Err(OpenError::UnknownStableKey { id });
+        if StableKeyId::in_sealed_key(stored)? != self.id {
+            return Err(OpenError::UnknownStableKey);
         }
         let sealed = stored.get(1 + STABLE_KEY_ID_BYTES..).unwrap_or_default();
         let (ciphertext, tag) = sealed.split_last_chunk().ok_or(OpenError::MalformedKey)?;
@@ -240,9 +239,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let expected = match bit / 8 {
                 0 => OpenError::MalformedKey,
-                1..5 => OpenError::UnknownStableKey {
-                    id: StableKeyId::from_bytes(flipped[1..5].try_into().unwrap()),
-                },
+                1..5 => OpenError::UnknownStableKey,
                 _ => OpenError::KeyTag,
             };
             assert_eq!(open(&flipped), Err(expected), "bit {bit}");

@@ -254,6 +254,9 @@ pub enum FetchRefusal {
     /// A record does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The record's key is sealed under a stable key that does not open it.
+    #[error("{0}: {1}")]
+    SealedKey(OpenError, StableKeyId),
     /// The record's headers are less protected than the rule demands.
     #[error("a record whose headers are less protected than the rule demands of what is read")]
     WeakHeaders,
@@ -271,6 +274,7 @@ impl FetchRefusal {
             | Self::TooManyKeys
             | Self::Batch(_)
             | Self::Open(_)
+            | Self::SealedKey(..)
             | Self::WeakHeaders
             | Self::Form(_) => error_code::CORRUPT_MESSAGE,
             Self::NoRule
@@ -288,7 +292,7 @@ impl FetchRefusal {
         match self {
             Self::Open(error) => !matches!(error, OpenError::Crypto(_)),
             Self::Key(failure, _) => *failure == KeyFailure::Malformed,
-            Self::TooManyKeys | Self::WeakHeaders | Self::Form(_) => true,
+            Self::TooManyKeys | Self::SealedKey(..) | Self::WeakHeaders | Self::Form(_) => true,
             Self::NoRule
             | Self::Rejected
             | Self::NotNamed
@@ -300,7 +304,7 @@ impl FetchRefusal {
 
     /// Whether the record's key is one that was not opened.
     pub fn leaves_key_sealed(&self) -> bool {
-        matches!(self, Self::Open(error) if error.is_of_a_sealed_key())
+        matches!(self, Self::Open(error) | Self::SealedKey(error, _) if error.is_of_a_sealed_key())
     }
 
     /// The reason class for counters.
@@ -315,7 +319,7 @@ impl FetchRefusal {
             Self::StableKey(refused) => key_reason(refused.failure()),
             Self::Batch(BatchError::Magic(_) | BatchError::Codec { .. }) => RefusalReason::Unsupported,
             Self::TooManyKeys | Self::Batch(_) => RefusalReason::Malformed,
-            Self::Open(error) => open_reason(error),
+            Self::Open(error) | Self::SealedKey(error, _) => open_reason(error),
             Self::WeakHeaders => RefusalReason::WeakHeaders,
             Self::Form(FormKind::Plaintext) => RefusalReason::Plaintext,
             Self::Form(FormKind::Tombstone) => RefusalReason::Tombstone,
@@ -335,7 +339,7 @@ impl FetchRefusal {
     /// The finer reason class for the audit log.
     pub fn audit_reason(&self) -> Reason {
         match self {
-            Self::Open(error) => Reason::Open(*error),
+            Self::Open(error) | Self::SealedKey(error, _) => Reason::Open(*error),
             Self::Key(failure, _) => Reason::Key(*failure),
             Self::StableKey(refused) => Reason::Key(refused.failure()),
             Self::TooManyKeys => Reason::TooManyKeys,
@@ -359,7 +363,7 @@ fn open_reason(error: &OpenError) -> RefusalReason {
         OpenError::UnknownDomain => RefusalReason::Domain,
         OpenError::ClearKey => RefusalReason::ClearKey,
         OpenError::KeySealed => RefusalReason::KeySealed,
-        OpenError::UnknownStableKey { .. } | OpenError::ForeignStableKey { .. } => RefusalReason::StableKey,
+        OpenError::UnknownStableKey | OpenError::ForeignStableKey => RefusalReason::StableKey,
         OpenError::MalformedKey | OpenError::KeyTag => RefusalReason::Tag,
         OpenError::Tag | OpenError::ExtraHeaders | OpenError::HiddenHeaders | OpenError::WrongKey => {
             RefusalReason::Tag
@@ -382,7 +386,7 @@ mod tests {
                 refusal.to_string()
             })
             .collect();
-        assert_eq!(seen.len(), 17, "{seen:#?}");
+        assert_eq!(seen.len(), 18, "{seen:#?}");
     }
 
     /// Every refusal comes behind another: a new one does not compile without a place here.
@@ -406,7 +410,10 @@ mod tests {
             FetchRefusal::StableKey(..) => FetchRefusal::TooManyKeys,
             FetchRefusal::TooManyKeys => FetchRefusal::Batch(BatchError::Checksum),
             FetchRefusal::Batch(_) => FetchRefusal::Open(OpenError::Tag),
-            FetchRefusal::Open(_) => FetchRefusal::WeakHeaders,
+            FetchRefusal::Open(_) => {
+                FetchRefusal::SealedKey(OpenError::UnknownStableKey, StableKeyId::from_bytes([0; 4]))
+            }
+            FetchRefusal::SealedKey(..) => FetchRefusal::WeakHeaders,
             FetchRefusal::WeakHeaders => FetchRefusal::Form(FormKind::Plaintext),
             FetchRefusal::Form(_) => return None,
         })

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use super::refusal::{FetchRefusal, ProduceRefusal};
 use super::refused_stable_key::RefusedStableKey;
-use crate::envelope::{AcceptedDomain, Domain, DomainKey, Marker, OpenError, StableKeyId};
+use crate::envelope::{AcceptedDomain, Domain, DomainKey, OpenError, StableKeyId};
 use crate::keys::{NoDomainKey, StableKey, StableKeys};
-use crate::record_batch::RecordLayout;
 use crate::rules::{RecordKeys, SealRule};
 
 /// See the module.
@@ -87,7 +86,7 @@ impl TopicKeys {
         }
     }
 
-    /// TOPIC-KEYS-2
+    /// Why a stable key may not be used, if it may not.
     fn refused(&self, id: StableKeyId) -> Option<RefusedStableKey> {
         let mut used = self.used.iter().filter(|key| key.id() == id);
         used.find_map(|key| Some(RefusedStableKey::new(key, key.refusal()?)))
@@ -101,50 +100,75 @@ impl TopicKeys {
         }
     }
 
-    /// Whether readers may get the key of this record, and it can be opened.
+    /// Whether readers may get the key of a sealed record, and it can be opened; `sealed_in`: it is sealed, in a domain
+    /// of this hint.
+    // Not the marker itself: of each record it would be copied to where a reference may point.
     pub(super) fn check_stored(
         &self,
         expected: RecordKeys,
-        records: &[u8],
-        record: &RecordLayout,
-        marker: &Marker,
+        stored: Option<&[u8]>,
+        sealed_in: Option<[u8; 4]>,
     ) -> Result<(), FetchRefusal> {
-        let Some(stored) = record.key else {
+        let Some(stored) = stored else {
             return Ok(());
         };
-        let seal = marker.seal();
-        if !seal.parts.key_sealed {
+        let Some(hint) = sealed_in else {
             return match expected.accept_clear() {
                 true => Ok(()),
                 false => Err(OpenError::ClearKey.into()),
             };
-        }
+        };
         if !expected.need_stable_keys() {
             return Err(OpenError::KeySealed.into());
         }
-        let id = StableKeyId::in_sealed_key(stored.of(records))?;
-        if let Some(refused) = self.refused(id) {
-            return Err(FetchRefusal::StableKey(refused));
-        }
+        let id = StableKeyId::in_sealed_key(stored)?;
+        self.check_usable(id)?;
         let accepted = self.domains.iter();
         let mut hinted = accepted
-            .filter(|accepted| accepted.domain.hint() == seal.domain_hint)
+            .filter(|accepted| accepted.domain.hint() == hint)
             .peekable();
         // Of another domain, as whoever opens it will say.
         let is_of_none = hinted.peek().is_none();
         if is_of_none || hinted.any(|accepted| accepted.key.as_ref().is_some_and(|key| key.id() == id)) {
             return Ok(());
         }
-        match self.ring.as_ref().and_then(|ring| ring.key(id)) {
-            Some(_) => Err(OpenError::ForeignStableKey { id }.into()),
-            None => Err(OpenError::UnknownStableKey { id }.into()),
+        match self.has(id) {
+            true => Err(FetchRefusal::SealedKey(OpenError::ForeignStableKey, id)),
+            false => Err(FetchRefusal::SealedKey(OpenError::UnknownStableKey, id)),
         }
     }
 
     /// Whether this key, of a record without a seal, is a sealed one of the topic's: what it was is then appended.
-    pub(super) fn open_alone(&self, stored: &[u8], opened: &mut Vec<u8>) -> bool {
+    ///
+    /// # Errors
+    /// It is sealed under a stable key of the keyring, and is not the topic's or may not be opened.
+    pub(super) fn open_alone(&self, stored: &[u8], opened: &mut Vec<u8>) -> Result<bool, FetchRefusal> {
+        let id = match StableKeyId::in_sealed_key(stored) {
+            Ok(id) if self.has(id) => id,
+            // As a key that clients chose may look.
+            _ => return Ok(false),
+        };
+        self.check_usable(id)?;
         let keys = self.domains.iter().filter_map(|accepted| accepted.key.as_ref());
-        let mut usable = keys.filter(|key| self.refused(key.id()).is_none());
-        usable.any(|key| key.open_alone(stored, opened).is_ok())
+        let mut own = keys.filter(|key| key.id() == id).peekable();
+        if own.peek().is_none() {
+            return Err(FetchRefusal::SealedKey(OpenError::ForeignStableKey, id));
+        }
+        match own.any(|key| key.open_alone(stored, opened).is_ok()) {
+            true => Ok(true),
+            false => Err(OpenError::KeyTag.into()),
+        }
+    }
+
+    fn has(&self, id: StableKeyId) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.key(id).is_some())
+    }
+
+    /// TOPIC-KEYS-2
+    fn check_usable(&self, id: StableKeyId) -> Result<(), FetchRefusal> {
+        match self.refused(id) {
+            Some(refused) => Err(FetchRefusal::StableKey(refused)),
+            None => Ok(()),
+        }
     }
 }

@@ -154,7 +154,10 @@ fn rules() -> RuleSet {
             rule.open_domains = vec![Template::plain("sealed-a")];
         }),
         keys_rule("keys-*", |_| {}),
-        keys_rule("both-keys-*", |rule| rule.keys.accept_others = true),
+        keys_rule("both-keys-*", |rule| {
+            rule.keys.accept_others = true;
+            rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
+        }),
         keys_rule("dead-keys-*", |rule| {
             rule.accept = Forms::SEALWIRE.with(Forms::TOMBSTONE);
         }),
@@ -402,8 +405,14 @@ impl Rig {
         }
     }
 
-    /// Record keys of these domains are sealed under one stable key.
+    /// Record keys of these domains are sealed under one stable key, and their topics may be written to.
     pub(crate) fn give_stable_key(&mut self, domains: &[&str]) {
+        self.pipeline.take_stable_keys(&Self::stable_key_of(domains));
+        self.topics_fit(domains);
+    }
+
+    /// A keyring of one stable key for these domains.
+    pub(crate) fn stable_key_of(domains: &[&str]) -> Arc<StableKeys> {
         let secret = || SecretKey::from_bytes(&mut [0x5b; 32]).unwrap();
         let mut keyring = Keyring::default();
         let id = keyring.add("key", &secret(), &dek("keyring", 1).wrapped(), 0);
@@ -412,9 +421,7 @@ impl Rig {
             keyring.assign(domain, id, false).unwrap();
         }
         let key = StableKey::opened(keyring.key(id).unwrap(), secret());
-        let keys = StableKeys::new(keyring, [Arc::new(key)]);
-        self.pipeline.take_stable_keys(&Arc::new(keys));
-        self.topics_fit(domains);
+        Arc::new(StableKeys::new(keyring, [Arc::new(key)]))
     }
 
     /// These topics were looked at, and nothing speaks against writing to them.
@@ -629,14 +636,21 @@ impl OneWay {
 
 /// A producer's batch of `values`, with a key and two headers of one name each.
 pub(crate) fn batch_of(values: &[&str]) -> BatchBuilder {
-    values.iter().fold(BatchBuilder::new(), |batch, value| {
-        batch.record(RecordInput {
-            timestamp: 1_700_000_000_000,
-            key: Some(b"key"),
-            value: Some(value.as_bytes()),
-            headers: &[(b"h", Some(b"header-canary")), (b"h", None)],
+    keyed_batch_of(values.iter().map(|value| (&b"key"[..], *value)))
+}
+
+/// The same of keys and values.
+pub(crate) fn keyed_batch_of<'r>(records: impl IntoIterator<Item = (&'r [u8], &'r str)>) -> BatchBuilder {
+    records
+        .into_iter()
+        .fold(BatchBuilder::new(), |batch, (key, value)| {
+            batch.record(RecordInput {
+                timestamp: 1_700_000_000_000,
+                key: Some(key),
+                value: Some(value.as_bytes()),
+                headers: &[(b"h", Some(b"header-canary")), (b"h", None)],
+            })
         })
-    })
 }
 
 pub(crate) fn batch(values: &[&str]) -> Vec<u8> {
@@ -717,6 +731,15 @@ pub(crate) fn records_of(batch: &[u8]) -> Vec<u8> {
         Decompressor::new().decompress(codec, &batch[HEADER_BYTES..], usize::MAX >> 1, &mut records);
     decompressed.unwrap();
     records
+}
+
+/// The keys of the records of a batch.
+pub(crate) fn keys_of(batch: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let records = records_of(batch);
+    let mut cursor = RecordCursor::stored(&BatchHeader::parse(batch).unwrap(), 0);
+    std::iter::from_fn(|| cursor.next(&records).unwrap())
+        .map(|record| record.key.map(|key| key.of(&records).to_vec()))
+        .collect()
 }
 
 /// A batch with another base offset, which no checksum covers.

@@ -9,12 +9,12 @@ use sealwire::envelope::stable_key::SEALED_KEY_BYTES;
 use sealwire::keyring::Keyring;
 use sealwire::keys::{KeyFailure, StableKey, StableKeys};
 use sealwire::pipeline::TopicLook;
-use sealwire::record_batch::{BatchHeader, Decompressor, HEADER_BYTES, RecordCursor, stored_records};
+use sealwire::record_batch::HEADER_BYTES;
 use sealwire::testing::{BatchBuilder, RecordInput};
 
 use crate::fetch::records_of;
 use crate::produce::exchange;
-use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, dek, main, sealed, with_checksum};
+use crate::rig::{Halt, PAYMENTS, Rig, batch, contains, dek, keys_of, main, sealed, with_checksum};
 use crate::wire::{frames, produce, to_produce};
 
 /// Of the topics whose keys are sealed: `keys-a` and others have one stable key, `keys-b` another, `keys-c` none.
@@ -112,19 +112,6 @@ fn keyed(keys: &[Option<&[u8]>]) -> Vec<u8> {
     keys.iter().fold(BatchBuilder::new(), add).build().unwrap()
 }
 
-/// The keys of a stored batch.
-fn stored_keys(batch: &[u8]) -> Vec<Option<Vec<u8>>> {
-    let header = BatchHeader::parse(batch).unwrap();
-    let mut plain = Vec::new();
-    let (records, mut cursor): (&[u8], RecordCursor) =
-        stored_records(batch, &header, 1 << 20, &mut Decompressor::new(), &mut plain).unwrap();
-    let mut keys = Vec::new();
-    while let Some(record) = cursor.next(records).unwrap() {
-        keys.push(record.key.map(|key| key.of(records).to_vec()));
-    }
-    keys
-}
-
 #[test]
 fn equal_keys_are_stored_equally_and_come_back_and_others_are_not() {
     let mut bench = Bench::new();
@@ -137,7 +124,7 @@ fn equal_keys_are_stored_equally_and_come_back_and_others_are_not() {
     ]);
     let stored = bench.produce("keys-a", &clear).unwrap();
     assert!(!contains(&stored, "key-canary"));
-    let keys = stored_keys(&stored);
+    let keys = keys_of(&stored);
     assert_eq!(keys[0], keys[3]);
     assert_eq!(keys[1], None);
     assert_eq!(keys[2].as_ref().map(Vec::len), Some(SEALED_KEY_BYTES));
@@ -145,8 +132,8 @@ fn equal_keys_are_stored_equally_and_come_back_and_others_are_not() {
     let id = bench.id("key-1").bytes();
     assert!(keys.iter().flatten().all(|key| key[0] == 1 && key[1..5] == id));
     // Under another data key, in another batch, in another domain.
-    assert_eq!(stored_keys(&bench.produce("keys-a", &clear).unwrap()), keys);
-    assert_ne!(stored_keys(&bench.produce("both-keys-a", &clear).unwrap()), keys);
+    assert_eq!(keys_of(&bench.produce("keys-a", &clear).unwrap()), keys);
+    assert_ne!(keys_of(&bench.produce("both-keys-a", &clear).unwrap()), keys);
     assert_eq!(records_of(&mut bench.rig, "keys-a", &stored).records, clear);
     let shown = bench.rig.pipeline.metrics.snapshot().stable_keys;
     let shown: Vec<_> = shown.iter().map(|((_, domain), key)| (&**domain, *key)).collect();
@@ -357,33 +344,63 @@ fn a_topic_whose_stable_key_changes_is_looked_at_before_it_is_written_to() {
 }
 
 /// A tombstone that somebody wrote behind the proxy: to the key that a broker has.
+fn tombstone(key: &[u8]) -> Vec<u8> {
+    let record = RecordInput {
+        timestamp: 1_700_000_000_000,
+        key: Some(key),
+        value: None,
+        headers: &[],
+    };
+    BatchBuilder::new().record(record).build().unwrap()
+}
+
 #[test]
 fn an_accepted_tombstone_of_a_sealed_key_comes_with_the_key_that_it_was() {
     let mut bench = Bench::new();
     let clear = keyed(&[Some(b"key")]);
     let stored = bench.produce("dead-keys-a", &clear).unwrap();
-    let key = stored_keys(&stored)[0].clone().unwrap();
-    let tombstone = |key: &[u8]| {
-        let record = RecordInput {
-            timestamp: 1_700_000_000_000,
-            key: Some(key),
-            value: None,
-            headers: &[],
-        };
-        BatchBuilder::new().record(record).build().unwrap()
-    };
+    let key = keys_of(&stored)[0].clone().unwrap();
     let read = records_of(&mut bench.rig, "dead-keys-a", &tombstone(&key));
     assert_eq!((read.error_code, read.records), (0, tombstone(b"key")));
     for refused in [&b"key"[..], &key[..key.len() - 1]] {
         let read = records_of(&mut bench.rig, "dead-keys-a", &tombstone(refused));
         assert_eq!(read.error_code, 2);
     }
-    assert_eq!(bench.reasons(), ["clear_key", "clear_key"]);
+    assert_eq!(bench.reasons(), ["clear_key", "key_tag"]);
     // And not at all where the rule does not say so.
     assert_eq!(
         records_of(&mut bench.rig, "keys-a", &tombstone(&key)).error_code,
         2
     );
+}
+
+/// As a key that a client chose nobody would know it.
+#[test]
+fn an_accepted_tombstone_of_a_sealed_key_that_does_not_open_is_refused_where_clear_keys_are_taken() {
+    let mut bench = Bench::new();
+    let clear = keyed(&[Some(b"key")]);
+    let mut stored_key = |bench: &mut Bench, topic| {
+        keys_of(&bench.produce(topic, &clear).unwrap())[0]
+            .clone()
+            .unwrap()
+    };
+    let own = stored_key(&mut bench, "both-keys-a");
+    let of_another = stored_key(&mut bench, "keys-b");
+    let of_a_neighbour = stored_key(&mut bench, "keys-a");
+    let mut read = |bench: &mut Bench, key: &[u8]| {
+        let read = records_of(&mut bench.rig, "both-keys-a", &tombstone(key));
+        (read.error_code, read.records)
+    };
+    for (stored, key) in [(&own[..], &b"key"[..]), (b"clear", b"clear"), (b"", b"")] {
+        assert_eq!(read(&mut bench, stored), (0, tombstone(key)));
+    }
+    for refused in [&of_another, &of_a_neighbour] {
+        assert_eq!(read(&mut bench, refused).0, 2);
+    }
+    assert_eq!(bench.reasons(), ["foreign_stable_key", "key_tag"]);
+    bench.give(|_| Some(KeyFailure::KekDisabled));
+    assert_eq!(read(&mut bench, &own), (29, Vec::new()));
+    assert_eq!(bench.reasons(), ["kek_disabled"]);
 }
 
 /// COMPACT-1

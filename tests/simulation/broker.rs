@@ -3,8 +3,8 @@
 use kafka_protocol::messages::FetchRequest;
 use sealwire::record_batch::BatchHeader;
 
-use super::{FETCH_VERSION, NODE, PRODUCE_VERSION, Place, Sent, World};
-use crate::rig::{at_offset, contains, records_of, tampered};
+use super::{FETCH_VERSION, KEYS, NODE, PRODUCE_VERSION, Place, Sent, World};
+use crate::rig::{at_offset, contains, keys_of, records_of, tampered};
 use crate::wire::{decode_request, fetch_response, fetched, own_answer, prefixed, produced, stored};
 
 impl World {
@@ -37,6 +37,12 @@ impl World {
         assert_eq!(header.base_sequence, batch.sequence);
         // What is compressed has escaped the search for the canary.
         assert!(!contains(&records_of(&records), "sesame"));
+        if place.0 == KEYS {
+            for (clear, sealed) in keys_of(&batch.clear).into_iter().zip(keys_of(&records)) {
+                let before = self.sealed_keys.entry(clear).or_insert_with(|| sealed.clone());
+                assert_eq!(*before, sealed, "equal keys are stored equally");
+            }
+        }
         let log = self.logs.entry(place.clone()).or_default();
         assert_eq!(
             header.base_sequence as usize,

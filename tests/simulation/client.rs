@@ -4,7 +4,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
 use sealwire::record_batch::{BatchKind, Batches};
 
-use super::{Event, FETCH_VERSION, IN_FLIGHT_MAX, PARTITIONS, PRODUCE_VERSION, Place, Sent, TOPICS, World};
+use super::{
+    Event, FETCH_VERSION, IN_FLIGHT_MAX, KEYS, PARTITIONS, PRODUCE_VERSION, Place, Sent, TOPICS, World,
+};
 use crate::dice::Batch;
 use crate::wire::{
     Fetched, api_versions_request, delivered, prefixed, produce, request, text, to_produce, verdicts,
@@ -47,6 +49,8 @@ impl World {
                 // What was refused goes again once all that was behind it has come back as well.
                 let batch = match producer.again.front() {
                     Some(_) if producer.in_flight > 0 => continue,
+                    // A refusal for good leaves a gap: nothing is sent behind what may have it.
+                    None if topic == KEYS && producer.in_flight > 0 => continue,
                     Some(_) => producer.again.pop_front(),
                     None if self.resting || self.dice.below(3) > 0 => continue,
                     None => {
@@ -130,6 +134,10 @@ impl World {
                 (_, 0) => {}
                 ("unknown", code) => assert_eq!(code, 44),
                 ("pass-a", code) => panic!("what is passed got {code}"),
+                (KEYS, 44) => {
+                    producer.again.push_back(batch.clone());
+                    self.seen.insert(Event::StableKeyRefused);
+                }
                 (_, code) => {
                     assert_eq!(code, 19, "{}", verdict.message);
                     producer.again.push_back(batch.clone());

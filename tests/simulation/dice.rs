@@ -2,7 +2,8 @@
 
 use sealwire::record_batch::Codec;
 
-use crate::rig::batch_of;
+use crate::KEYS;
+use crate::rig::keyed_batch_of;
 
 /// A batch as the client made it.
 #[derive(Clone)]
@@ -40,8 +41,12 @@ impl Dice {
     pub(super) fn batch(&mut self, topic: &str, sequence: i32) -> Batch {
         let word = if topic == "pass-a" { "open" } else { "sesame" };
         let value = word.repeat(1 + self.below(20) as usize);
-        let values = vec![value.as_str(); 1 + self.below(4) as usize];
-        let builder = batch_of(&values).producer(7, 0, sequence);
+        let key = match topic {
+            KEYS => format!("sesame-{}", self.below(5)),
+            _ => "key".to_owned(),
+        };
+        let records = vec![(key.as_bytes(), value.as_str()); 1 + self.below(4) as usize];
+        let builder = keyed_batch_of(records).producer(7, 0, sequence);
         let codecs = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
         let codec = if topic == "pass-a" {
             Codec::None

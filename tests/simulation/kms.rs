@@ -1,9 +1,10 @@
-//! The KMS of the simulated world: late, in any order, sometimes not at all; and it takes keys away.
+//! The KMS of the simulated world: late, in any order, sometimes not at all; and it takes keys away, stable ones too.
+//! And who looks at topics: as late.
 
 use sealwire::keys::{KeyFailure, KeyReply, KeyRequest};
 
-use super::{Event, World};
-use crate::rig::{Dek, contains, dek};
+use super::{Event, KEYS, World};
+use crate::rig::{Dek, Rig, contains, dek};
 
 impl World {
     pub(super) fn kms_acts(&mut self) {
@@ -33,9 +34,37 @@ impl World {
         }
     }
 
+    /// The topic with sealed keys is looked at, if somebody has asked.
+    pub(super) fn topics_are_looked_at(&mut self) {
+        if self.resting || self.dice.below(2) == 0 {
+            for (_, topic) in std::mem::take(&mut self.rig.pipeline.topic_looks) {
+                self.rig.topics_fit(&[&topic]);
+            }
+        }
+    }
+
+    /// The stable key is there, and may be used: as one that was opened anew.
+    pub(super) fn stable_key_comes(&mut self) {
+        let keys = Rig::stable_key_of(&[KEYS]);
+        self.rig.pipeline.take_stable_keys(&keys);
+        self.stable_keys = keys;
+    }
+
+    /// The stable key is refused, in the middle of whatever is under way, or is there again.
+    pub(super) fn stable_key_goes_or_comes(&mut self) {
+        let at_hand = self.stable_keys.keys().find(|key| key.refusal().is_none());
+        match at_hand.cloned() {
+            Some(key) => key.refuse(KeyFailure::KekDisabled),
+            None => self.stable_key_comes(),
+        }
+    }
+
     pub(super) fn kms_takes_away(&mut self) {
         if self.dice.below(2) > 0 {
             return;
+        }
+        if self.dice.below(4) == 0 {
+            self.stable_key_goes_or_comes();
         }
         let kek = ["payments", "other"][self.dice.below(2) as usize];
         let held = self.rig.pipeline.keys.sealing_count();

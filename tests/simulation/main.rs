@@ -6,6 +6,7 @@
 //! - nothing that was to be sealed reaches the broker in clear, and nothing of a topic without a rule reaches anybody;
 //! - a partition is answered as stored exactly when the broker has stored it, and an idempotent producer's batches are
 //!   stored in order, without gaps, once each;
+//! - equal keys of the topic whose keys are sealed are stored equally;
 //! - every batch that is delivered is the one that was produced, byte for byte, and in the end all are delivered.
 //!
 //! [`world`] has worlds around the whole program. [`seeds`] says how to run one seed alone.
@@ -33,10 +34,11 @@ mod wire;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealwire::config::Limits;
-use sealwire::keys::KeyRequest;
+use sealwire::keys::{KeyRequest, StableKeys};
 use sealwire::pipeline::{Wait, Work};
 
 use self::dice::{Batch, Dice};
@@ -47,7 +49,9 @@ const STEPS: usize = 250;
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
 /// The client's topics; those that are sealed are produced to with sequences.
-const TOPICS: [&str; 4] = ["sealed-a", "other-a", "pass-a", "unknown"];
+const TOPICS: [&str; 5] = ["sealed-a", "other-a", KEYS, "pass-a", "unknown"];
+/// The one whose record keys are sealed.
+const KEYS: &str = "keys-a";
 const PARTITIONS: i32 = 2;
 /// The node on whose port a client comes that does not bootstrap.
 const NODE: i32 = 1;
@@ -68,6 +72,7 @@ fn nothing_is_lost_leaked_or_reordered_whatever_happens_when() {
             Event::ProduceWaited,
             Event::ProduceYielded,
             Event::KeyTakenMeanwhile,
+            Event::StableKeyRefused,
             Event::ProduceRefused,
             Event::FetchHeld,
             Event::FetchYielded,
@@ -90,6 +95,7 @@ enum Event {
     ProduceYielded,
     /// A sealing key was taken away between two pieces of a request.
     KeyTakenMeanwhile,
+    StableKeyRefused,
     ProduceRefused,
     FetchHeld,
     FetchYielded,
@@ -146,6 +152,9 @@ struct World {
     stored: BTreeMap<(i32, Place), bool>,
     lied: BTreeMap<i32, bool>,
     positions: BTreeMap<Place, i64>,
+    stable_keys: Arc<StableKeys>,
+    /// What the keys that clients sent are stored as.
+    sealed_keys: BTreeMap<Option<Vec<u8>>, Option<Vec<u8>>>,
     /// What the KMS was asked and has not answered.
     asked: Vec<KeyRequest>,
     resting: bool,
@@ -163,6 +172,8 @@ impl World {
             Rig::stranger(Limits::default(), Some((NODE, address("kafka-1", 9092))))
         };
         rig.stops_at_yields = true;
+        let stable_keys = Rig::stable_key_of(&[KEYS]);
+        rig.pipeline.take_stable_keys(&stable_keys);
         // Each batch by itself, a few at a time, or whole frames.
         if let Some(piece_bytes) = [Some(1), Some(700), None][(seed % 3) as usize] {
             rig.pipeline.work = Work::new(piece_bytes);
@@ -181,6 +192,8 @@ impl World {
             stored: BTreeMap::new(),
             lied: BTreeMap::new(),
             positions: BTreeMap::new(),
+            stable_keys,
+            sealed_keys: BTreeMap::new(),
             asked: Vec::new(),
             resting: false,
             yielded: false,
@@ -196,6 +209,7 @@ impl World {
                 5..=6 => self.feed_responses(),
                 7 => {
                     self.kms_acts();
+                    self.topics_are_looked_at();
                     self.kms_takes_away();
                 }
                 8 => self.rig.pass_time(Duration::from_millis(self.dice.below(900))),
@@ -210,6 +224,7 @@ impl World {
     /// No more trouble: everything that was begun ends, and everything that is stored is read.
     fn come_to_rest(&mut self) {
         self.resting = true;
+        self.stable_key_comes();
         for _ in 0..400 {
             let read = self.logs.iter().all(|(place, log)| {
                 place.0 == "unknown" || self.positions.get(place).copied().unwrap_or_default() == log.end
@@ -222,6 +237,7 @@ impl World {
                 return;
             }
             self.kms_acts();
+            self.topics_are_looked_at();
             self.rig.pass_time(Duration::from_millis(300));
             if self.unanswered.is_empty() {
                 self.client_produces();

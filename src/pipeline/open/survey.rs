@@ -92,15 +92,18 @@ impl Survey {
     ) -> Result<Course, FetchRefusal> {
         let marker = match form_of(records, record)? {
             Form::RecordSeal(marker) => marker,
-            form if !context.rule.accept.contains(accepted_as(form.kind())) => {
-                return Err(FetchRefusal::Form(form.kind()));
-            }
-            form => return self.unsealed(form, records, record, context),
+            // Its kind alone: whoever takes it whole has the marker copied as well.
+            form => return self.unsealed(form.kind(), records, record, context),
         };
         // ENV-77. Of most records there is nothing to be said.
-        if marker.seal().parts.key_sealed || !context.rule.keys.accept_clear() {
-            let stored = &context.topic.keys;
-            stored.check_stored(context.rule.keys, records, record, &marker)?;
+        let seal = marker.seal();
+        if seal.parts.key_sealed || !context.rule.keys.accept_clear() {
+            let key = record.key.map(|key| key.of(records));
+            let sealed_in = seal.parts.key_sealed.then_some(seal.domain_hint);
+            context
+                .topic
+                .keys
+                .check_stored(context.rule.keys, key, sealed_in)?;
         }
         // ENV-50. Before its key is asked for; the tag binds what it says of itself.
         if marker.seal().parts.headers < context.rule.open_headers {
@@ -140,25 +143,28 @@ impl Survey {
 }
 
 impl Survey {
-    /// What is to be done with a record of an accepted form that has no seal.
+    /// What is to be done with a record that has no seal.
     fn unsealed(
         &mut self,
-        form: Form,
+        form: FormKind,
         records: &[u8],
         record: &RecordLayout,
         context: &Context<'_>,
     ) -> Result<Course, FetchRefusal> {
+        if !context.rule.accept.contains(accepted_as(form)) {
+            return Err(FetchRefusal::Form(form));
+        }
         let key = record.key.map(|key| key.of(records));
-        if let (Form::Tombstone, Some(key)) = (form, key) {
+        if let (FormKind::Tombstone, Some(key)) = (form, key) {
             self.opened_key.clear();
-            if context.topic.keys.open_alone(key, &mut self.opened_key) {
+            if context.topic.keys.open_alone(key, &mut self.opened_key)? {
                 return Ok(Course::Strip { key_opened: true });
             }
         }
         if key.is_some() && !context.rule.keys.accept_clear() {
             return Err(OpenError::ClearKey.into());
         }
-        let has_headers = form == Form::Tombstone && record.header_count > 0;
+        let has_headers = form == FormKind::Tombstone && record.header_count > 0;
         Ok(
             match has_headers && !context.rule.accept.contains(Forms::PLAINTEXT) {
                 true => Course::Strip { key_opened: false },

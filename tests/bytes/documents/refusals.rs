@@ -102,8 +102,6 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         OpenError::KeySealed,
         OpenError::ClearKey,
         OpenError::MalformedKey,
-        OpenError::UnknownStableKey { id: stable_key() },
-        OpenError::ForeignStableKey { id: stable_key() },
         OpenError::KeyTag,
         OpenError::ExtraHeaders,
         OpenError::UnknownDomain,
@@ -112,6 +110,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
         OpenError::HiddenHeaders,
         OpenError::Crypto(CryptoError::Library),
     ];
+    let stable_keys = [OpenError::UnknownStableKey, OpenError::ForeignStableKey];
     let forms = [FormKind::Kroxylicious, FormKind::Tombstone, FormKind::Plaintext];
     // An outage is waited for and never refused.
     let keys = [
@@ -139,6 +138,7 @@ fn fetch_refusals() -> Vec<FetchRefusal> {
     single
         .into_iter()
         .chain(open.map(FetchRefusal::Open))
+        .chain(stable_keys.map(|error| FetchRefusal::SealedKey(error, stable_key())))
         .chain(forms.map(FetchRefusal::Form))
         .chain(keys.map(|failure| FetchRefusal::Key(failure, kek())))
         .chain(keys.map(|failure| FetchRefusal::StableKey(RefusedStableKey::for_test(failure))))
@@ -192,7 +192,7 @@ fn no_kind_of_refusal_is_forgotten() {
         _ => None,
     });
     let open_errors = fetched.iter().filter_map(|refusal| match refusal {
-        FetchRefusal::Open(error) => Some(variant(error)),
+        FetchRefusal::Open(error) | FetchRefusal::SealedKey(error, _) => Some(variant(error)),
         _ => None,
     });
     for (source, enumeration, known) in [
