@@ -11,7 +11,7 @@ pub(crate) mod targets;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 17] = [
+const TARGETS: [(&str, Target); 18] = [
     ("frame", targets::frame),
     ("stranger", targets::stranger),
     ("addresses", targets::addresses),
@@ -29,6 +29,7 @@ const TARGETS: [(&str, Target); 17] = [
     ("sasl_frames", targets::sasl_frames),
     ("token", targets::token),
     ("key_set", targets::key_set),
+    ("keyring", targets::keyring),
 ];
 
 fn folder() -> &'static Path {

@@ -135,6 +135,26 @@ pub(crate) fn token(data: &[u8]) {
     }
 }
 
+/// A keyring's file. What is taken is written as it was read, and each pin leads to a key that there is.
+pub(crate) fn keyring(data: &[u8]) {
+    use sealwire::keyring::Keyring;
+    let Ok(keyring) = Keyring::parse(data) else { return };
+    let written = keyring.to_json().expect("it is written");
+    let again = Keyring::parse(&written).expect("it is read again");
+    assert_eq!(again.to_json().expect("it is written"), written);
+    assert_eq!(again.fingerprint(), keyring.fingerprint());
+    for pin in keyring.pins() {
+        assert!(keyring.key(pin.key()).is_some());
+        if let Some(id) = keyring.key_of(pin.text()) {
+            assert!(keyring.key(id).is_some());
+        }
+    }
+    for key in keyring.keys() {
+        assert!(!key.kek_name().is_empty());
+        assert!(!keyring.next_for(Path::new("keyring.json"), key.name()).is_empty());
+    }
+}
+
 /// A set of keys, and a token that may name one of them.
 pub(crate) fn key_set(data: &[u8]) {
     use sealwire::identity::sasl::oauthbearer::{key_set::KeySet, token::TokenRules};
