@@ -334,6 +334,12 @@ impl KeyringKey {
         kek.unwrap_or_default()
     }
 
+    /// Whether what was opened of `other` is what this one opens to, or nobody can know without asking a KMS.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        self.id == other.id && self.wrapped == other.wrapped && self.check == other.check
+    }
+
     /// The key, as it was unwrapped, if it is this one (KEYRING-2).
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::batch_keys::BATCH_KEYS_MAX;
 use super::refused_stable_key::RefusedStableKey;
 use crate::audit::{KekName, Reason};
-use crate::envelope::{FormKind, OpenError, SealError};
+use crate::envelope::{FormKind, OpenError, SealError, StableKeyId};
 use crate::foreign::Foreign;
 use crate::keys::KeyFailure;
 use crate::metrics::RefusalReason;

@@ -208,6 +208,10 @@ impl ClusterRules {
     /// A topic was looked at; with another keyring than that of now, and whoever writes asks again.
     pub(super) fn take_look(&mut self, subject: &LookSubject, look: TopicLook, now: Instant) {
         let name = &*subject.topic;
+        if self.looks.len() >= self.topics_max && !self.looks.contains_key(name) {
+            // Somebody else has asked: names come from anybody. It is asked for once it is written to here.
+            return;
+        }
         let look = Look {
             stable_key: subject.stable_key,
             asked_at: now,
@@ -330,5 +334,28 @@ impl ClusterRules {
             });
         }
         topic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id as _;
+
+    #[test]
+    fn names_that_others_ask_for_take_no_more_room_than_there_is() {
+        let mut rules = ClusterRules::new("main".into(), RuleSet::new(Vec::new()), 2);
+        let now = crate::clocks::now();
+        let subject = |name: &str| LookSubject {
+            cluster: ClusterId::from_number(0),
+            topic: name.into(),
+            stable_key: None,
+        };
+        for name in ["a", "b", "c", "d"] {
+            rules.take_look(&subject(name), TopicLook::Unknown, now);
+        }
+        rules.take_look(&subject("a"), TopicLook::Good, now);
+        assert_eq!(rules.looks.len(), 2);
+        assert!(matches!(rules.looks["a"].known, Some(TopicLook::Good)));
     }
 }

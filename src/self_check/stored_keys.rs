@@ -171,8 +171,12 @@ impl KeyWatcher {
         keys: &ExpectedKeys,
         deadline: Instant,
     ) -> Result<KeysFit, ClientError> {
+        let mut unseen = None;
         for leader in client.leaders(topic)?.into_iter().take(PARTITIONS_MAX) {
-            let Some(address) = leader.address else { continue };
+            let Some(address) = leader.address else {
+                unseen = Some(leader.partition);
+                continue;
+            };
             let mut client = self.connect(&address, deadline)?;
             let first = client.first_offset(topic, leader.partition)?;
             let fetched = client.fetch(topic, leader.partition, first)?;
@@ -186,7 +190,10 @@ impl KeyWatcher {
                 )));
             }
         }
-        Ok(KeysFit::Yes)
+        Ok(match unseen {
+            None => KeysFit::Yes,
+            Some(partition) => KeysFit::Unknown(format!("partition {partition} has no leader")),
+        })
     }
 }
 
@@ -279,6 +286,8 @@ fn first_key(records: &[u8]) -> Option<StoredKey> {
                         return Some(StoredKey::Sealed { id, domain_hint });
                     }
                 }
+                // Somebody's else, and opened for readers where it is to a sealed key: it says nothing of the others.
+                Ok(Form::Tombstone) => {}
                 _ => return Some(StoredKey::Clear),
             }
         }
@@ -332,6 +341,17 @@ mod tests {
         assert_eq!(first_key(&store(&sealed, &keyed)), Some(sealed_key));
         let later = [store(&sealed, &keyless), store(&sealed, &keyed), keyed.clone()].concat();
         assert_eq!(first_key(&later), Some(sealed_key));
+        // What somebody has deleted behind the proxy says nothing of the others.
+        let deleted = RecordInput {
+            timestamp: 0,
+            key: Some(b"key"),
+            value: None,
+            headers: &[],
+        };
+        let deleted = BatchBuilder::new().record(deleted).build().unwrap();
+        assert_eq!(first_key(&deleted), None);
+        let behind = [deleted, store(&sealed, &keyed)].concat();
+        assert_eq!(first_key(&behind), Some(sealed_key));
         // Cut short, as brokers send it.
         assert_eq!(first_key(&keyed[..keyed.len() - 1]), None);
     }

@@ -219,8 +219,10 @@ impl StableKeysFile {
     async fn opened(&self, keyring: &Keyring) -> Result<StableKeys, (StableKeyId, String, NotOpened)> {
         let mut keys = Vec::new();
         for key in keyring.keys() {
-            let known = self.in_force.key(key.id());
-            if let Some(known) = known.filter(|known| known.wrapped() == key.wrapped()) {
+            let before = self.in_force.keyring().key(key.id());
+            if before.is_some_and(|before| before.opens_as(key))
+                && let Some(known) = self.in_force.key(key.id())
+            {
                 keys.push(Arc::clone(known));
                 continue;
             }
@@ -315,6 +317,11 @@ impl StableKeysFile {
                 }
                 Ok(_) => {}
                 Err(reason) if reason.may_pass() || is_refused => {}
+                // What is at hand was compared when it was opened.
+                Err(reason @ NotOpened::Keyring(_)) => tracing::error!(
+                    key = %key.id(), name = key.name(), %reason,
+                    "a KMS gave another key than before for a stable key; the one at hand stays in use"
+                ),
                 Err(reason) => {
                     tracing::error!(
                         key = %key.id(), name = key.name(), %reason,

@@ -1,10 +1,10 @@
 //! Topics whose record keys are sealed, or might be, before they are written to and now and then later: whether they
 //! are compacted, and what their logs hold.
 //!
-//! - TOPIC-LOOK-1: each topic is looked at once at a time, whoever asks, and [`AT_A_TIME`] of them; every executor is
-//!   told. What was found is the answer for a while, which is shorter than executors wait until they ask again: so they
-//!   learn what has become of the topic.
-//! - TOPIC-LOOK-2: what could not be found out keeps nobody from writing; the log says so.
+//! - TOPIC-LOOK-1: each topic is looked at once at a time, whoever asks, and [`AT_A_TIME`] of each cluster: one that
+//!   does not answer keeps no other's waiting. Every executor is told. What was found is the answer for a while, which
+//!   is shorter than executors wait until they ask again: so they learn what has become of the topic.
+//! - TOPIC-LOOK-2: what could not be found out keeps nobody from writing; the log says so, as often as anybody reads.
 //! - TOPIC-LOOK-3: the log is told what is found when it is not what was found before.
 //! - TOPIC-LOOK-4: the log is told of a topic that nothing is written to for want of a stable key, as producers are.
 //!
@@ -31,13 +31,25 @@ use crate::self_check::{ExpectedKeys, KeyWatcher, KeysFit};
 
 /// See the module.
 pub(super) struct TopicLooks {
-    clusters: ById<ClusterId, Arc<ClusterConfig>>,
+    clusters: ById<ClusterId, Cluster>,
     looks: HashMap<LookSubject, Looked>,
-    /// Which topics the log was told that have no stable key.
-    unpinned: Repeats<LookSubject>,
-    places: Arc<Semaphore>,
+    /// What the log was told of which topics.
+    said: Repeats<(LookSubject, Line)>,
     end: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
+}
+
+/// Whose brokers are asked.
+struct Cluster {
+    config: Arc<ClusterConfig>,
+    places: Arc<Semaphore>,
+}
+
+/// What is said again and again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Line {
+    Unpinned,
+    Unknown,
 }
 
 /// What is known of one topic.
@@ -46,6 +58,12 @@ struct Looked {
     is_under_way: bool,
     /// What was found last, and until when that is the answer.
     found: Option<(TopicLook, Instant)>,
+}
+
+impl Looked {
+    fn is_unfit(&self) -> bool {
+        matches!(&self.found, Some((TopicLook::Unfit(_), _)))
+    }
 }
 
 /// What has become of one look.
@@ -61,8 +79,7 @@ impl Default for TopicLooks {
         Self {
             clusters: ById::default(),
             looks: HashMap::new(),
-            unpinned: Repeats::new(),
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            said: Repeats::new(),
             end,
             ended,
         }
@@ -72,7 +89,11 @@ impl Default for TopicLooks {
 impl TopicLooks {
     pub(super) fn of(config: &Config) -> Self {
         let clusters = config.clusters.iter();
-        let clusters = clusters.map(|cluster| (cluster.id, Arc::new(cluster.clone())));
+        let clusters = clusters.map(|cluster| {
+            let places = Arc::new(Semaphore::new(AT_A_TIME));
+            let config = Arc::new(cluster.clone());
+            (cluster.id, Cluster { config, places })
+        });
         Self {
             clusters: clusters.collect(),
             ..Self::default()
@@ -95,24 +116,23 @@ impl TopicLooks {
             }) if now < *until => return tell(executors, &subject, look),
             Some(_) | None => {}
         }
-        let (Some(config), Some(rule)) = (
-            self.clusters.get(subject.cluster).cloned(),
-            self.rule_of(&subject),
-        ) else {
+        let (Some(cluster), Some(rule)) = (self.clusters.get(subject.cluster), self.rule_of(&subject)) else {
             return;
         };
+        let (config, places) = (Arc::clone(&cluster.config), Arc::clone(&cluster.places));
         if rule.keys.sealed && subject.stable_key.is_none() {
             self.log_unpinned(&config.name, &rule, &subject, now);
         }
         let keys = ExpectedKeys::of(&rule, subject.stable_key);
         if self.looks.len() >= LOOKS_MAX {
-            self.looks.retain(|_, looked| looked.is_under_way);
+            self.looks
+                .retain(|_, looked| looked.is_under_way || looked.is_unfit());
         }
         if self.looks.len() >= LOOKS_MAX {
             // Asked again when a producer comes again.
             return;
         }
-        let (places, end) = (Arc::clone(&self.places), self.end.clone());
+        let end = self.end.clone();
         self.looks.entry(subject.clone()).or_default().is_under_way = true;
         tokio::spawn(async move {
             // Nobody closes it.
@@ -135,7 +155,7 @@ impl TopicLooks {
     }
 
     fn rule_of(&self, subject: &LookSubject) -> Option<SealRule> {
-        let rules = &self.clusters.get(subject.cluster)?.rules;
+        let rules = &self.clusters.get(subject.cluster)?.config.rules;
         match rules.resolve(&subject.topic)?.action {
             Action::Seal(rule) => Some(rule),
             _ => None,
@@ -144,14 +164,8 @@ impl TopicLooks {
 
     /// Tells what producers are told, too, of which many show the code alone; says whether it did.
     fn log_unpinned(&mut self, cluster: &str, rule: &SealRule, subject: &LookSubject, now: Instant) -> bool {
-        let News::Say { left_out } = self.unpinned.news(subject.clone(), now) else {
+        if !self.is_to_be_said(subject, Line::Unpinned, now) {
             return false;
-        };
-        if left_out > 0 {
-            tracing::warn!(
-                left_out,
-                "topics without a stable key were not named: too many in a second"
-            );
         }
         let topic = Foreign::new(&*subject.topic);
         let reason = ProduceRefusal::NoStableKey(rule.domain.name().into());
@@ -159,13 +173,26 @@ impl TopicLooks {
         true
     }
 
+    fn is_to_be_said(&mut self, subject: &LookSubject, line: Line, now: Instant) -> bool {
+        let News::Say { left_out } = self.said.news((subject.clone(), line), now) else {
+            return false;
+        };
+        if left_out > 0 {
+            tracing::warn!(left_out, "topics were not named: too many in a second");
+        }
+        true
+    }
+
     /// A look has ended.
     pub(super) fn take(&mut self, executors: &[Sender<ExecutorMessage>], ended: Ended) {
         let Ended { subject, fit } = ended;
+        let now = clocks::now();
         let before = self.looks.get(&subject).and_then(|looked| looked.found.as_ref());
-        let before = before.map(|(look, _)| look);
+        let before = before.map(|(look, _)| look.clone());
+        let is_unknown = matches!(fit, KeysFit::Unknown(_)) && before != Some(TopicLook::Unknown);
+        let says_unknown = is_unknown && self.is_to_be_said(&subject, Line::Unknown, now);
         let cluster = self.clusters.get(subject.cluster);
-        let cluster = cluster.map_or("", |cluster| cluster.name.as_str());
+        let cluster = cluster.map_or("", |cluster| cluster.config.name.as_str());
         let topic = Foreign::new(&*subject.topic);
         let look = match fit {
             KeysFit::Yes => {
@@ -176,7 +203,7 @@ impl TopicLooks {
             }
             KeysFit::No(reason) => {
                 let look = TopicLook::Unfit(reason.as_str().into());
-                if before != Some(&look) {
+                if before.as_ref() != Some(&look) {
                     tracing::error!(
                         cluster, %topic, reason,
                         "a topic is not written to: its keys do not go together with its rule"
@@ -185,7 +212,7 @@ impl TopicLooks {
                 look
             }
             KeysFit::Unknown(reason) => {
-                if before != Some(&TopicLook::Unknown) {
+                if says_unknown {
                     let reason = Foreign::new(&reason);
                     tracing::warn!(
                         cluster, %topic, %reason,
@@ -202,7 +229,7 @@ impl TopicLooks {
         };
         let looked = Looked {
             is_under_way: false,
-            found: Some((look, clocks::now() + memory)),
+            found: Some((look, now + memory)),
         };
         self.looks.insert(subject, looked);
     }

@@ -379,7 +379,7 @@ fn an_accepted_tombstone_of_a_sealed_key_comes_with_the_key_that_it_was() {
 fn an_accepted_tombstone_of_a_sealed_key_that_does_not_open_is_refused_where_clear_keys_are_taken() {
     let mut bench = Bench::new();
     let clear = keyed(&[Some(b"key")]);
-    let mut stored_key = |bench: &mut Bench, topic| {
+    let stored_key = |bench: &mut Bench, topic| {
         keys_of(&bench.produce(topic, &clear).unwrap())[0]
             .clone()
             .unwrap()
@@ -387,7 +387,7 @@ fn an_accepted_tombstone_of_a_sealed_key_that_does_not_open_is_refused_where_cle
     let own = stored_key(&mut bench, "both-keys-a");
     let of_another = stored_key(&mut bench, "keys-b");
     let of_a_neighbour = stored_key(&mut bench, "keys-a");
-    let mut read = |bench: &mut Bench, key: &[u8]| {
+    let read = |bench: &mut Bench, key: &[u8]| {
         let read = records_of(&mut bench.rig, "both-keys-a", &tombstone(key));
         (read.error_code, read.records)
     };

@@ -37,8 +37,8 @@ impl World {
     /// The topic with sealed keys is looked at, if somebody has asked.
     pub(super) fn topics_are_looked_at(&mut self) {
         if self.resting || self.dice.below(2) == 0 {
-            for (_, topic) in std::mem::take(&mut self.rig.pipeline.topic_looks) {
-                self.rig.topics_fit(&[&topic]);
+            for subject in std::mem::take(&mut self.rig.pipeline.topic_looks) {
+                self.rig.topics_fit(&[&subject.topic]);
             }
         }
     }

@@ -174,6 +174,18 @@ async fn a_changed_file_is_used_as_a_whole_or_not_at_all() -> TestResult {
     file.use_keys(keys);
     assert_eq!(key_of(&file.keys(), "payments"), Some(Ok(two)));
     assert!(file.watch().borrow().as_ref().expect("facts").is_current);
+    // The check of a key that is in use, altered: what is wrapped is the same.
+    let text = fs::read_to_string(bench.path())?;
+    let check = text
+        .split("\"check\": \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let check = check.expect("a check");
+    fs::write(bench.path(), text.replace(check, "AAAAAAAAAAAAAAAAAAAAAA=="))?;
+    assert!(file.look().await.is_none());
+    for domain in ["orders", "payments"] {
+        assert!(matches!(key_of(&file.keys(), domain), Some(Ok(_))), "{domain}");
+    }
 
     fs::remove_file(bench.path())?;
     assert!(file.look().await.is_none());

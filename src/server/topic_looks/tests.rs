@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::channel::{Receiver, channel};
 use crate::envelope::StableKeyId;
+use crate::ids::Id as _;
 use crate::repeats::KEPT;
 use crate::testing::configuration::{Cluster as ClusterText, Configuration};
 
@@ -117,6 +118,32 @@ async fn what_was_found_is_looked_at_anew_after_a_while_and_for_another_stable_k
         assert!(is_looked_at(&mut looks, subject()));
     }
     assert!(is_looked_at(&mut looks, other));
+}
+
+/// TOPIC-LOOK-1
+#[tokio::test]
+async fn a_cluster_that_does_not_answer_keeps_no_other_waiting() {
+    let ((mut looks, cluster), (executors, _told_to)) = (looks(), executors());
+    let of = |looks: &TopicLooks| {
+        let cluster = looks.clusters.get(cluster).expect("it is configured");
+        (Arc::clone(&cluster.config), Arc::clone(&cluster.places))
+    };
+    let (config, places) = of(&looks);
+    let other = ClusterId::from_number(1);
+    let places_of_other = Arc::new(Semaphore::new(AT_A_TIME));
+    looks.clusters.insert(
+        other,
+        Cluster {
+            config,
+            places: places_of_other,
+        },
+    );
+    let _all = places.acquire_many(AT_A_TIME as u32).await.expect("places");
+    looks.ask(&executors, subject(cluster, "sealed-a"));
+    looks.ask(&executors, subject(other, "sealed-a"));
+    let ended = looks.ended().await.expect("an end");
+    assert_eq!(ended.subject.cluster, other);
+    assert!(looks.ended.try_recv().is_err(), "the first one waits for its own");
 }
 
 /// TOPIC-LOOK-4
