@@ -53,6 +53,13 @@ const ID_BYTES: usize = 4;
 const TAG_BYTES: usize = 16;
 const RULES: &str = r#"
 [[cluster.main.topics]]
+match = "stable-dead-*"
+kms = "local"
+kek = "orders"
+key = "stable"
+accept = ["sealwire", "tombstone"]
+
+[[cluster.main.topics]]
 match = "stable-*"
 kms = "local"
 kek = "orders"

@@ -89,6 +89,35 @@ fn null_keys_and_empty_values_survive_where_retention_deletes_too() {
     assert_eq!(keys, [None, Some("".into())]);
 }
 
+/// Whoever can write at the broker can delete what he has seen the stored key of. Readers stop at that; where the rule
+/// says so, they are told which key it was, and the cleaner does its work.
+#[test]
+fn a_foreign_tombstone_is_refused_unless_accepted_and_then_deletes() {
+    for (prefix, is_accepted) in [("stable-foreign", !RIG.seals()), ("stable-dead", true)] {
+        let topic = &compacted(prefix, &[("cleanup.policy", "compact")]);
+        let mut left = BTreeMap::new();
+        write(RIG.java, &RIG.options(), topic, 0..KEYS, 1, &mut left);
+        let from = From::partitions(topic, 1);
+        let deleted = RIG.java.consume(&RIG.direct(), &from, 1);
+        let mut tombstone = Record::new(topic, "", "").without_value();
+        tombstone.key.clone_from(&deleted[0].key);
+        assert_delivered(&RIG.java.produce(&RIG.direct(), &[tombstone]));
+        let (read, error) = RIG.java.consume_until_error(&RIG.options(), &from, SOON);
+        if is_accepted {
+            assert_eq!(error, None);
+            let last = read
+                .last()
+                .map(|record| (record.key.clone(), record.value.clone()));
+            assert_eq!(last, Some((Some(key(0).as_str().into()), None)));
+            left.remove(&key(0).as_str().into());
+            assert_cleaned_to(topic, &left);
+        } else {
+            assert!(read.iter().all(|record| record.value.is_some()), "{read:?}");
+            assert!(error.is_some_and(|error| error.contains(CORRUPT)));
+        }
+    }
+}
+
 fn key(number: u32) -> String {
     format!("{KEY}-{number}")
 }
@@ -195,3 +224,7 @@ const KEY: &str = "key-93be";
 const VALUE: &str = "value-51f0";
 const KEYS: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(60);
+/// Long enough for a reader to come to an end, or to an error.
+const SOON: Duration = Duration::from_secs(10);
+/// What Java says of error 2.
+const CORRUPT: &str = "corrupt message";
