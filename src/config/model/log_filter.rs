@@ -177,6 +177,7 @@ const TARGETS: &[&str] = &[
     "sealwire::server::prepared",
     "sealwire::server::spread",
     "sealwire::server::stable_keys",
+    "sealwire::server::stable_keys::changes",
     "sealwire::server::state_file",
     "sealwire::server::threads",
     "sealwire::server::tls_files",
