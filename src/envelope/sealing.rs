@@ -315,7 +315,7 @@ impl BatchSealer {
 
 impl BatchSealer {
     /// Writes what stands between value and counter, unless it is the same as for the record before; says which.
-    // Always: as above.
+    // Always: it has more than one caller for each kind of keys, and would be called for each record.
     #[inline(always)]
     fn has_middle(&mut self, header_count: i32, seal_length: i32) -> bool {
         let of = Some((header_count, seal_length));
@@ -431,7 +431,7 @@ impl<'s> StoredKey<'s> {
 }
 
 /// ENV-6 and ENV-7.
-// Always: it has more than one caller for each kind of keys.
+// Always: as `has_middle`.
 #[inline(always)]
 fn refuse_unsealable_headers(source: &[u8], record: &RecordLayout) -> Result<(), SealError> {
     // Most records have none, and to set up a walk takes longer than to see that.

@@ -30,7 +30,7 @@ pub const SEALED_KEY_BYTES: usize = 1 + STABLE_KEY_ID_BYTES + TAG_BYTES;
 /// Which stable key sealed a record's key (ENV-73).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StableKeyId(
-    /// A number, big-endian, and no array: errors have it that are made for each record, and stay in a register so.
+    /// Its bytes as a big-endian number.
     u32,
 );
 

@@ -14,6 +14,7 @@ use super::patience::{CONNECT_MAX, patience};
 use super::{Row, Verdict, keyring, left, some_of, stored_keys, topics};
 use crate::config::{ClusterConfig, Config, HostPort, OwnPorts, UpstreamLogin};
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster};
+use crate::keyring::read_file;
 use crate::messages::CameBack;
 use crate::transport::tls_client::ClientSet;
 
@@ -58,12 +59,7 @@ pub(super) fn look(
             tell(addresses(config, cluster, &found, deadline));
             if is_sealing {
                 topics::look(cluster, &found, &mut client, deadline, tell);
-                if let Some(path) = &config.keyring {
-                    keyring::look_at_topics(config, cluster, &found)
-                        .into_iter()
-                        .for_each(&mut *tell);
-                    stored_keys::look(cluster, path, &found, &mut client, deadline, tell);
-                }
+                record_keys(config, cluster, &found, &mut client, deadline, tell);
             }
         }
         Err(error) if error.is_end() => tell(Row::new(
@@ -93,6 +89,30 @@ pub(super) fn look(
                 verdict,
                 error.to_string(),
             ));
+        }
+    }
+}
+
+/// What the keyring says of the topics that there are, and whether their logs go together with that.
+fn record_keys(
+    config: &Config,
+    cluster: &ClusterConfig,
+    found: &FoundCluster,
+    client: &mut BrokerClient,
+    deadline: Instant,
+    tell: &mut dyn FnMut(Row),
+) {
+    let Some(path) = &config.keyring else { return };
+    match read_file(path) {
+        Ok((keyring, _)) => {
+            keyring::look_at_topics(config, &keyring, cluster, found)
+                .into_iter()
+                .for_each(&mut *tell);
+            stored_keys::look(cluster, &keyring, found, client, deadline, tell);
+        }
+        Err(error) => {
+            let subject = format!("{} record keys", cluster.name);
+            tell(Row::new(subject, Verdict::Unknown, error.to_string()));
         }
     }
 }

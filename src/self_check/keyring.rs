@@ -138,13 +138,17 @@ fn unpinned(config: &Config, keyring: &Keyring) -> impl Iterator<Item = Row> {
     })
 }
 
-/// Whether what a broker has of topics whose keys are sealed has stable keys. Blocks.
-pub(super) fn look_at_topics(config: &Config, cluster: &ClusterConfig, found: &FoundCluster) -> Option<Row> {
-    let (keyring, _) = read_file(config.keyring.as_deref()?).ok()?;
+/// Whether what a broker has of topics whose keys are sealed has stable keys.
+pub(super) fn look_at_topics(
+    config: &Config,
+    keyring: &Keyring,
+    cluster: &ClusterConfig,
+    found: &FoundCluster,
+) -> Option<Row> {
     let mut topics = sealed_topics(cluster, &found.topics);
     topics.retain(|topic| topic.keys.sealed);
-    pinned(&cluster.name, &topics, &keyring, &|domain| {
-        next(config, &keyring, domain)
+    pinned(&cluster.name, &topics, keyring, &|domain| {
+        next(config, keyring, domain)
     })
 }
 

@@ -3,7 +3,6 @@
 //!
 //! It reads, and writes nothing; the records themselves it neither opens nor shows.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +15,7 @@ use crate::config::ClusterConfig;
 use crate::envelope::{Domain, Form, StableKeyId, form_of};
 use crate::foreign::Foreign;
 use crate::kafka_client::{BrokerClient, ClientError, FoundCluster, TopicSettings};
-use crate::keyring;
+use crate::keyring::Keyring;
 use crate::record_batch::{BatchKind, Batches, Decompressor, stored_records};
 use crate::rules::{RecordKeys, SealRule};
 use crate::transport::tls_client::ClientSet;
@@ -200,7 +199,7 @@ impl KeyWatcher {
 /// Tells of every compacted topic that a broker names whose keys do not go together with its rule.
 pub(super) fn look(
     cluster: &ClusterConfig,
-    keyring: &Path,
+    keyring: &Keyring,
     found: &FoundCluster,
     client: &mut BrokerClient,
     deadline: Instant,
@@ -211,10 +210,6 @@ pub(super) fn look(
     let watcher = match KeyWatcher::of(cluster, deadline) {
         Ok(watcher) => watcher,
         Err(error) => return say(Verdict::Unknown, error),
-    };
-    let keyring = match keyring::read_file(keyring) {
-        Ok((keyring, _)) => keyring,
-        Err(error) => return say(Verdict::Unknown, error.to_string()),
     };
     let (mut unfit, mut unknown, mut good) = (Vec::new(), Vec::new(), 0_usize);
     for topics in sealed_topics(cluster, &found.topics).chunks(TOPICS_AT_ONCE) {
